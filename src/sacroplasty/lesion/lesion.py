@@ -1,0 +1,77 @@
+"""A sacral lesion: where it is, what it is made of and which walls still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from sacroplasty.plan import DenisZone, Finding, Level, Point
+from sacroplasty.space import Mask
+
+
+class LesionKind(StrEnum):
+    """Bone loss, bone gain or both."""
+
+    LYTIC = "lytic"
+    MIXED = "mixed"
+    SCLEROTIC = "sclerotic"
+    UNCLEAR = "unclear"
+
+
+class Integrity(StrEnum):
+    """State of a cortical wall next to the lesion."""
+
+    INTACT = "intact"
+    THINNED = "thinned"
+    BREACHED = "breached"
+    NOT_ADJACENT = "not adjacent"
+
+
+@dataclass(frozen=True)
+class Wall:
+    """One wall of the bone as the lesion leaves it: name (ventral, dorsal, endplate, canal, `S1 anterior foramen
+    right`, si_joint_left ...), integrity, area that is gone and area the lesion abuts, mm², and where the worst is.
+    """
+
+    name: str
+    integrity: Integrity
+    breach_area_mm2: float = 0.0
+    adjacent_area_mm2: float = 0.0
+    where_mm: Point | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """One lesion: mask on the anatomy's grid, centre, volume, kind and the numbers behind it.
+
+    `levels` and `zones` map to the share (0..1) of the lesion's bony part; `measures` holds named numbers with units
+    (mean_hu, lytic_fraction ...); `soft_tissue_ml` is the part outside the bone.
+    """
+
+    mask: Mask
+    centre_mm: Point
+    volume_ml: float
+    kind: LesionKind
+    levels: Mapping[Level, float] = field(default_factory=dict)
+    zones: Mapping[DenisZone, float] = field(default_factory=dict)
+    walls: tuple[Wall, ...] = ()
+    soft_tissue_ml: float = 0.0
+    measures: Mapping[str, float] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    synthetic: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "zones", "measures"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def main_level(self) -> Level | None:
+        """The level that holds most of the lesion."""
+        return max(self.levels, key=lambda level: self.levels[level], default=None)
+
+    @property
+    def breached(self) -> tuple[Wall, ...]:
+        """Walls that no longer hold."""
+        return tuple(wall for wall in self.walls if wall.integrity is Integrity.BREACHED)

@@ -1,0 +1,1 @@
+"""The stages of a case, in order: the one list behind every door."""
