@@ -53,7 +53,7 @@ class Grade:
 
 
 def cirse_2017(event: AdverseEvent) -> Grade:
-    """CIRSE 2017: 1 no more than the session, 2 observed under 48 h, 3 more therapy or stay, 4 and 5 sequelae, 6 death."""
+    """CIRSE 2017: 1 no more than the session, 2 observed under 48 h, 3 therapy or stay, 4, 5 sequelae, 6 death."""
     if event.sequelae is Sequelae.DEATH:
         grade = 6
     elif event.sequelae is Sequelae.SEVERE:
