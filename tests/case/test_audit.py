@@ -61,3 +61,5 @@ def test_a_torn_last_line_does_not_hide_the_rest(trail: Path) -> None:
     with trail.open("a") as stream:
         stream.write('{"number": 7, "ti')
     assert len(read_trail(trail)) == 6
+    append_entry(trail, "after the power cut")
+    assert len(verify_trail(trail)) == 7
