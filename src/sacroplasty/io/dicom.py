@@ -34,10 +34,10 @@ def dicom_stacks(path: Path) -> tuple[tuple[Stack, ...], tuple[Remark, ...]]:
     return stacks_of(slices), unreadable_remark(unreadable)
 
 
-def load_dicom(path: Path, series: str | None = None) -> RawImage:
-    """The slices of the one stack that can be a volume (or that `series` names), with every doubt said."""
+def load_dicom(path: Path, series: str | None = None, modality: str | None = None) -> RawImage:
+    """The slices of the one stack of a modality that can be a volume, or of the one that `series` names."""
     stacks, remarks = dicom_stacks(path)
-    stack, aside = chosen_stack(stacks, series)
+    stack, aside = chosen_stack(stacks, series, modality)
     _require_header(stack)
     planes, pixels, dropped = _decoded(stack)
     array, padded = _rescaled(planes, pixels)

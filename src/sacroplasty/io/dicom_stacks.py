@@ -131,17 +131,19 @@ def require_unmixed(stacks: tuple[Stack, ...]) -> None:
                 )
 
 
-def chosen_stack(stacks: tuple[Stack, ...], series: str | None) -> tuple[Stack, tuple[Remark, ...]]:
-    """The one stack that can be a volume, or the one that `series` names; what was set aside beside it is remarked."""
+def chosen_stack(
+    stacks: tuple[Stack, ...], series: str | None, modality: str | None
+) -> tuple[Stack, tuple[Remark, ...]]:
+    """The one stack of a modality that can be a volume, or the one that `series` names, and remarks on its series."""
     require_unmixed(stacks)
-    candidates = [s for s in stacks if s.can_be_volume]
+    candidates = [s for s in stacks if s.can_be_volume and s.first.modality == (modality or s.first.modality)]
     if series is not None:
         candidates = [s for s in candidates if series in {s.identifier, s.first.series}]
     if len(candidates) != 1:
         listing = "; ".join(s.describe() for s in stacks[:8])
         if not candidates and series is None:
-            code, what = "SAC-G016", f"No stack of at least {MINIMUM_SLICES} slices was found"
-            remedy = "Point at the folder of the CT series"
+            code, what = "SAC-G016", f"No {modality or 'CT or MR'} stack of at least {MINIMUM_SLICES} slices was found"
+            remedy = f"Point at the folder of the {modality or 'CT'} series"
         else:
             code, what = "SAC-G010", "The series is not clear"
             remedy = "Choose one with --series and its identifier"

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.io.gate import checked_geometry
+from sacroplasty.io.isolation import isolated
 from sacroplasty.io.raw import RawImage
-from sacroplasty.io.segmentation import load_segmentation
-from sacroplasty.io.series import file_kind, load
+from sacroplasty.io.series import file_kind
 from sacroplasty.io.storage import canonical
 from sacroplasty.io.verdict import rejected
 from sacroplasty.space import Grid, LabelMap, Mask, Volume
@@ -59,11 +59,8 @@ def read_labels(path: str | os.PathLike[str], *, names: str | Mapping[int, str] 
     """
     source = Path(path)
     kind = file_kind(source)
-    if kind == "dicom" and not source.is_dir():
-        return load_segmentation(source)
-    if source.is_dir():
-        return _folder(source)
-    raw = load(source)
+    job = "label_folder" if source.is_dir() else "segmentation" if kind == "dicom" else "load"
+    raw = isolated(job, source)
     own = {int(value): name for value, name in json.loads(raw.about.get("label_names") or "{}").items()}
     given = dict(label_table(names)) if isinstance(names, str) else dict(names or {})
     found = given or own or _beside(source)
@@ -107,30 +104,6 @@ def _labels(raw: RawImage, name: str) -> tuple[npt.NDArray[np.unsignedinteger], 
     return np.ascontiguousarray(turned).astype(np.uint8 if array.max() < 256 else np.uint16), grid
 
 
-def _folder(folder: Path) -> LabelMap:
-    """One structure per file, the file's name being the structure's; structures may not overlap."""
-    files = sorted(p for p in folder.iterdir() if p.name.endswith((".nii", ".nii.gz", ".nrrd")) and p.is_file())
-    if not files:
-        raise rejected(
-            "SAC-G001", "The folder holds no mask files", got=folder.name, remedy="Give .nii.gz files, one per label"
-        )
-    grid = _mask(load(files[0]), files[0].name, None).grid
-    merged = np.zeros(grid.shape, dtype=np.uint8 if len(files) < 256 else np.uint16)
-    names: dict[int, str] = {}
-    for value, file in enumerate(files, start=1):
-        mask = _mask(load(file), file.name, None)
-        grid.require_same(mask.grid, f"{files[0].name} and {file.name}")
-        names[value] = file.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".nrrd")
-        taken = np.unique(merged[mask.array])
-        if taken.any():
-            others = ", ".join(names[int(t)] for t in taken if t)
-            raise rejected(
-                "SAC-G063", "Structures overlap", got=f"{names[value]} with {others}", remedy="Give one label map"
-            )
-        merged[mask.array] = value
-    return LabelMap(merged, grid, names)
-
-
 def read_mask(path: str | os.PathLike[str], *, label: int | str | None = None) -> Mask:
     """The one structure in a file: its single label value, or `label` by value or name. Never empty."""
     source = Path(path)
@@ -143,7 +116,7 @@ def read_mask(path: str | os.PathLike[str], *, label: int | str | None = None) -
                 "SAC-G063", "The file holds several structures", got=", ".join(names), remedy="Choose one by name"
             )
         return _not_empty(labels.mask(*names), source.name)
-    return _not_empty(_mask(load(source), source.name, label), source.name)
+    return _not_empty(_mask(isolated("load", source), source.name, label), source.name)
 
 
 def _mask(raw: RawImage, name: str, label: int | None) -> Mask:

@@ -218,6 +218,14 @@ def write_nifti(image: Volume | Mask | LabelMap, path: str | os.PathLike[str]) -
     return write_atomically(target, lambda stream: stream.write(content))
 
 
+def read_nifti_array(path: str | os.PathLike[str]) -> Array:
+    """The voxels of a NIfTI file of this program as they are stored, for values whose grid is kept elsewhere."""
+    source = Path(path)
+    if not source.is_file():
+        raise InputError("The image is missing", got=source.name)
+    return np.asarray(_parsed(_inflated(source), source.name).dataobj)
+
+
 def read_nifti(path: str | os.PathLike[str], kind: type[Image]) -> Image:
     """An image that `write_nifti` wrote, as it was: array, exact matrix, names, unit. Raises InputError otherwise."""
     source = Path(path)

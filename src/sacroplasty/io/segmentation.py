@@ -1,18 +1,18 @@
-"""DICOM Segmentation objects as label maps."""
+"""DICOM Segmentation objects as label images."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
-from sacroplasty.io.storage import canonical
+from sacroplasty.io.raw import RawImage, raw_from_affine
 from sacroplasty.io.verdict import rejected
-from sacroplasty.space import Grid, LabelMap
 
 
-def load_segmentation(path: Path) -> LabelMap:
-    """The segments of a DICOM SEG file, canonical storage order, world unchanged; overlapping segments are refused."""
+def load_segmentation(path: Path) -> RawImage:
+    """The segments of a DICOM SEG file as one label image; overlapping segments are refused. Runs in the child."""
     # highdicom takes a second to import, and most cases never need it.
     from highdicom.seg import segread
 
@@ -32,7 +32,9 @@ def load_segmentation(path: Path) -> LabelMap:
             remedy="Export it without overlapping segments, on the CT's own slices",
         ) from error
     names = {int(s.SegmentNumber): str(s.SegmentLabel) for s in segmentation.SegmentSequence}
-    array, affine, _ = canonical(np.asarray(volume.array), np.asarray(volume.affine))
-    i, j, k = array.shape
-    grid = Grid.from_affine((i, j, k), affine, str(segmentation.FrameOfReferenceUID))
-    return LabelMap(np.ascontiguousarray(array).astype(np.uint8 if max(names) < 256 else np.uint16), grid, names)
+    about = {
+        "format": "DICOM SEG",
+        "frame_of_reference_uid": str(segmentation.FrameOfReferenceUID),
+        "label_names": json.dumps(names),
+    }
+    return raw_from_affine(np.asarray(volume.array), np.asarray(volume.affine), about=about)

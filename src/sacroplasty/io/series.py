@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from sacroplasty.errors import GeometryError
-from sacroplasty.io.dicom import load_dicom
+from sacroplasty.io.archive import ENDINGS, unpacked
 from sacroplasty.io.gate import checked_geometry, checked_values
-from sacroplasty.io.nifti import load_nifti
-from sacroplasty.io.nrrd import load_nrrd
+from sacroplasty.io.isolation import isolated
 from sacroplasty.io.raw import RawImage, shrunk
 from sacroplasty.io.resample import evenly_spaced, without_tilt
 from sacroplasty.io.storage import canonical
@@ -23,34 +25,20 @@ from sacroplasty.io.verdict import Remark, Verdict, rejected, worst
 from sacroplasty.space import Grid, Volume
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where an image came from, without the patient's name.
-
-    `sha256` covers values, matrix (to 1e-4 mm) and frame of reference in canonical storage order, so the same world
-    has the same fingerprint however it was stored. `storage` is the order in the file, e.g. "RPS".
-    """
-
-    format: str
-    sha256: str
-    storage: str
-    frame_of_reference_uid: str = ""
-    study_uid: str = ""
-    series_uid: str = ""
-    patient_position: str = ""
-    patient_fingerprint: str = ""
-    files: int = 1
-
-
 @dataclass(frozen=True, eq=False)
 class ImageSeries:
-    """A volume that passed the gate, with the verdict, every remark and the provenance."""
+    """A volume that passed the gate, with the verdict, every remark and the provenance.
+
+    `provenance` holds format, sha256 (see `fingerprint`), storage (order in the file, e.g. "RPS"),
+    frame_of_reference_uid, study_uid, series_uid, patient_position, patient_fingerprint (no name), files, verdict and
+    remarks: what must stay with a plan made on this image.
+    """
 
     volume: Volume
     modality: str
     verdict: Verdict
     remarks: tuple[Remark, ...]
-    provenance: Provenance
+    provenance: Mapping[str, Any]
 
     @property
     def warnings(self) -> tuple[Remark, ...]:
@@ -75,24 +63,23 @@ def read_series(
     path: str | os.PathLike[str],
     *,
     series: str | None = None,
-    modality: str | None = None,
+    modality: str = "CT",
     acknowledge: Iterable[str] | None = None,
     resample_irregular: bool = False,
     resample_tilted: bool = False,
 ) -> ImageSeries:
-    """The one image at a path (DICOM folder or file, .nii, .nii.gz, .nrrd), judged by the geometry gate.
+    """The one image at a path (DICOM folder or file, .zip, .tar, .nii, .nii.gz, .nrrd), judged by the geometry gate.
 
-    `series` chooses a DICOM series or stack by the identifier that `inspect` lists. `modality` ("CT" or "MR") is for
-    formats that do not say it. With `acknowledge`, warnings whose codes are not in it raise; without, they are left
-    to the caller in `warnings`. Raises InputError or GeometryError with a code SAC-G0xx where the gate rejects.
+    Parsed in a child process with limits. `series` chooses a DICOM series or stack by the identifier that `inspect`
+    lists; `modality` is "CT" or "MR". With `acknowledge`, warnings whose codes are not in it raise; without, they are
+    left to the caller in `warnings`. Raises InputError or GeometryError (code SAC-G0xx) where the gate rejects.
     """
-    raw = load(Path(path), series)
-    if modality is not None and raw.modality not in {"", modality}:
-        raise rejected(
-            "SAC-G005", f"The image is not {modality}", got=raw.modality, remedy=f"Choose the {modality} series"
-        )
+    source = Path(path)
+    file_kind(source)
+    raw = isolated("load", source, series=series, modality=modality)
+    assert isinstance(raw, RawImage)
     judged = judge(
-        replace(raw, modality=raw.modality or modality or ""),
+        replace(raw, modality=raw.modality or modality),
         resample_irregular=resample_irregular,
         resample_tilted=resample_tilted,
     )
@@ -101,21 +88,32 @@ def read_series(
 
 def read_ct(path: str | os.PathLike[str], *, series: str | None = None) -> Volume:
     """The CT at a path in HU, axes near +left, +posterior, +superior; world unchanged. Warnings: see read_series."""
-    return read_series(path, series=series, modality="CT").volume
+    return read_series(path, series=series).volume
 
 
-def load(path: Path, series: str | None = None) -> RawImage:
-    """The raw slices at a path, by what the file is, not by what the caller hopes."""
+def load(path: Path, series: str | None = None, modality: str | None = None) -> RawImage:
+    """The raw slices at a path, by what the file is, not by what the caller hopes. Runs in the child process."""
     kind = file_kind(path)
+    if kind == "archive":
+        with TemporaryDirectory(prefix="sacroplasty-") as folder:
+            unpacked(path, Path(folder))
+            inner = sorted(Path(folder).iterdir())
+            return load(inner[0] if len(inner) == 1 else Path(folder), series, modality)
     if kind == "nifti":
+        from sacroplasty.io.nifti import load_nifti
+
         return load_nifti(path)
     if kind == "nrrd":
+        from sacroplasty.io.nrrd import load_nrrd
+
         return load_nrrd(path)
-    return load_dicom(path, series)
+    from sacroplasty.io.dicom import load_dicom
+
+    return load_dicom(path, series, modality)
 
 
 def file_kind(path: Path) -> str:
-    """nifti, nrrd or dicom; refuses what is missing, not a plain file, or of no known kind."""
+    """nifti, nrrd, archive or dicom; refuses what is missing, not a plain file or folder, or of no known kind."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -124,14 +122,12 @@ def file_kind(path: Path) -> str:
     if stat.S_ISDIR(mode):
         return "dicom"
     if not stat.S_ISREG(mode):
-        raise rejected(
-            "SAC-G002", "This is neither a plain file nor a folder", got=path.name, remedy="Give a file or folder"
-        )
+        what = "This is neither a plain file nor a folder"
+        raise rejected("SAC-G002", what, got=path.name, remedy="Give a file or folder")
     name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
-        return "nifti"
-    if name.endswith(".nrrd"):
-        return "nrrd"
+    for kind, endings in (("nifti", (".nii", ".nii.gz")), ("nrrd", (".nrrd",)), ("archive", ENDINGS)):
+        if name.endswith(endings):
+            return kind
     with path.open("rb") as stream:
         if stream.read(132)[128:] == b"DICM":
             return "dicom"
@@ -139,7 +135,7 @@ def file_kind(path: Path) -> str:
         "SAC-G005",
         "The file is not an image this program reads",
         got=path.name,
-        remedy="Give a DICOM folder, .nii, .nii.gz or .nrrd",
+        remedy="Give a DICOM folder, .zip, .nii, .nii.gz or .nrrd",
     )
 
 
@@ -157,18 +153,15 @@ def judge(raw: RawImage, *, resample_irregular: bool = False, resample_tilted: b
     uid = raw.about.get("frame_of_reference_uid", "")
     volume = Volume(array, Grid.from_affine((i, j, k), affine, uid), "HU" if raw.modality == "CT" else "1")
     remarks = (*raw.remarks, *geometry, *values)
-    provenance = Provenance(
-        format=raw.about.get("format", ""),
-        sha256=fingerprint(volume),
-        storage=storage.letters,
-        frame_of_reference_uid=uid,
-        study_uid=raw.about.get("study_uid", ""),
-        series_uid=raw.about.get("series_uid", ""),
-        patient_position=raw.about.get("patient_position", ""),
-        patient_fingerprint=raw.about.get("patient_fingerprint", ""),
-        files=int(raw.about.get("files", "1")),
-    )
-    return ImageSeries(volume, raw.modality, worst(remarks), remarks, provenance)
+    provenance = {
+        **{key: value for key, value in raw.about.items() if key != "label_names"},
+        "modality": raw.modality,
+        "sha256": fingerprint(volume),
+        "storage": storage.letters,
+        "verdict": worst(remarks).value,
+        "remarks": [{"code": r.code, "message": r.message} for r in remarks],
+    }
+    return ImageSeries(volume, raw.modality, worst(remarks), remarks, MappingProxyType(provenance))
 
 
 def _resampled(raw: RawImage, code: str) -> RawImage:
@@ -184,7 +177,10 @@ def _resampled(raw: RawImage, code: str) -> RawImage:
 
 
 def fingerprint(volume: Volume) -> str:
-    """sha256 of values, shape, matrix to 1e-4 mm and frame of reference."""
+    """sha256 of values, shape, matrix to 1e-4 mm and frame of reference.
+
+    Taken in canonical storage order, so the same world has the same fingerprint however it was stored.
+    """
     digest = hashlib.sha256()
     grid = volume.grid
     digest.update(f"{volume.array.dtype.str}|{grid.shape}|{grid.frame_of_reference_uid}|".encode())
