@@ -21,6 +21,7 @@ from sacroplasty.registry import (
     example_patients,
     open_registry,
 )
+from sacroplasty.registry.migration import drift, migrate
 
 
 @pytest.fixture
@@ -135,3 +136,26 @@ def test_what_is_not_a_registry_is_refused(tmp_path: Path) -> None:
         open_registry(tmp_path / "nowhere" / "registry.sqlite")
     with pytest.raises(InputError, match="No driver"):
         open_registry("oracle9://somewhere")
+
+
+def test_the_migrations_make_exactly_the_tables(registry: Engine) -> None:
+    assert drift(registry) == []
+    assert migrate(registry) == "0001"
+
+
+def test_a_newer_schema_is_refused(registry: Engine) -> None:
+    with registry.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(CaseError, match="newer version"):
+        migrate(registry)
+
+
+def test_going_back_and_forth_keeps_the_schema(registry: Engine) -> None:
+    from alembic import command
+
+    from sacroplasty.registry.migration import _config
+
+    with registry.begin() as connection:
+        command.downgrade(_config(connection), "base")
+    migrate(registry)
+    assert drift(registry) == []
