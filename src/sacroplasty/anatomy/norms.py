@@ -37,9 +37,9 @@ def sacral_measures(
         "symmetry_residual_mm": frame.symmetry_residual_mm,
         "ventral_curve_length_mm": float(frame.arc_mm[-1]),
     }
-    for level in levels:
-        if level.state in {State.MEASURED, State.REOPENED}:
-            measures[f"{level.level.lower()}_height_mm"] = level.lower_arc_mm - level.upper_arc_mm
+    for segment in levels:
+        if segment.state in {State.MEASURED, State.REOPENED}:
+            measures[f"{segment.level.lower()}_height_mm"] = segment.lower_arc_mm - segment.upper_arc_mm
     seen = [f for f in foramina if f.state in {State.MEASURED, State.REOPENED}]
     for level in {f.level for f in seen}:
         for face in Face:

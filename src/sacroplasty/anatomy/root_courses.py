@@ -43,11 +43,11 @@ def root_courses(
             RootCourse(foramen.level, foramen.side, line, _radius_mm(foramen), foramen.state, foramen.uncertainty_mm)
         )
     for side in (Side.RIGHT, Side.LEFT):
-        line = _over_ala(field, path, side)
-        if line is not None:
+        over_ala = _over_ala(field, path, side)
+        if over_ala is not None:
             spread = value("assumptions.l5_root_course_sd")
             radius = value("assumptions.root_radius_l5")
-            courses.append(RootCourse(Level.L5, side, line, radius, State.INFERRED, spread))
+            courses.append(RootCourse(Level.L5, side, over_ala, radius, State.INFERRED, spread))
     order = [Level.L5, *FORAMINAL_LEVELS]
     return tuple(sorted(courses, key=lambda c: (order.index(c.level), c.side)))
 

@@ -137,7 +137,7 @@ def sacral_levels(field: SacrumField, statements: Statements, end_arc_mm: float,
     levels = []
     for level in SACRAL_LEVELS:
         above = level.above
-        upper = lower.get(above, 0.0)
+        upper = 0.0 if above is None else lower.get(above, 0.0)
         own = statements.arc_states.get(level, statements.arc_states[Level.S4])
         before = statements.arc_states.get(above, State.MEASURED) if above is not None else State.MEASURED
         state = State.OUTSIDE if upper > end_arc_mm - 3 else _weaker(own, before)
