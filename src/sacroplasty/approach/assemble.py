@@ -181,8 +181,9 @@ def _unknown(task: Task, rule: ApproachRule) -> list[Finding]:
     """Foramina and roots near the lesion's levels that nothing keeps the needle from, because nobody knows them."""
     levels = {level for level in task.samples.levels if level is not None}
     levels |= {level.below for level in list(levels) if level.below} | {lv.above for lv in list(levels) if lv.above}
-    parts = [*task.scene.anatomy.foramina, *task.scene.anatomy.roots]
-    names = [part.name for part in parts if part.level in levels and not part.state.known]
+    anatomy = task.scene.anatomy
+    names = [f.name for f in anatomy.foramina if f.level in levels and not f.state.known]
+    names += [r.name for r in anatomy.roots if r.level in levels and not r.state.known]
     if not names:
         return []
     return [

@@ -172,9 +172,9 @@ def _nearest_level(scene: Scene, point: npt.NDArray[np.float64]) -> Level | None
     """The level whose arc is nearest: a point caudal of the last body belongs to it."""
     arc = float(scene.anatomy.frame.coordinates(point)[0])
     known = [lv for lv in scene.anatomy.levels if lv.state.known]
-    return min(
-        known, key=lambda lv: max(lv.upper_arc_mm - arc, arc - lv.lower_arc_mm, 0.0), default=None
-    ).level if known else None  # fmt: skip
+    if not known:
+        return None
+    return min(known, key=lambda lv: max(lv.upper_arc_mm - arc, arc - lv.lower_arc_mm, 0.0)).level
 
 
 def nerve_name(scene: Scene, where_mm: npt.ArrayLike) -> str:

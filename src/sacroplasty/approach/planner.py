@@ -21,7 +21,7 @@ from sacroplasty.approach.uncertainty import placement_error
 from sacroplasty.errors import PlanError
 from sacroplasty.evidence import value
 from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Approach, Finding, Needle, Plan, Severity, Side, Trajectory
+from sacroplasty.plan import Approach, Finding, Needle, Plan, Severity, Side, Trajectory, as_point
 from sacroplasty.space import Volume
 
 Progress = Callable[[float, str], None]
@@ -184,7 +184,7 @@ def _broken_rules(task: Task, rule: ApproachRule, trajectory: Trajectory) -> tup
     found: list[Finding] = []
 
     def add(message: str, structure: str = "", depth: float | None = None) -> None:
-        where = None if depth is None else tuple(float(v) for v in trajectory.point_at(depth))
+        where = None if depth is None else as_point(trajectory.point_at(depth))
         found.append(Finding(Severity.BLOCKER, "APPROACH-INFEASIBLE", message, structure, where))
 
     if rule.midline and (sentence := hiatus_refusal(task.scene, task.needle)):

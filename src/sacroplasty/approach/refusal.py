@@ -66,7 +66,7 @@ def diagnosis(task: Task, rule: ApproachRule, found: list[Candidates]) -> tuple[
             return _too_near(task, judgement.worst), judgement
     stages = range(len(rule.stages) - 1, -1, -1)
     for stage in stages:
-        broken = _best(found, lambda c, s=stage: c.reason == Reason.GRAMMAR + s)  # type: ignore[misc]
+        broken = _best(found, lambda c, s=stage: c.reason == Reason.GRAMMAR + s)
         if broken is not None:
             judgement = judge(task.scene, rule, task.needle, broken)
             return _out_of_order(task, rule, judgement), judgement

@@ -166,10 +166,10 @@ def _touches_field(field, starts, ends, spacing, threshold):  # type: ignore[no-
 @njit(cache=True)
 def _any_touches(field, starts, ends, spacing, threshold):  # type: ignore[no-untyped-def]
     """The same for a few needles, where starting threads costs more than it saves."""
+    hits = 0
     for n in range(len(starts)):
-        if _touches(field, starts[n], ends[n], spacing, threshold):
-            return True
-    return False
+        hits += _touches(field, starts[n], ends[n], spacing, threshold)
+    return hits > 0
 
 
 @dataclass(frozen=True)
