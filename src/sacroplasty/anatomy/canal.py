@@ -18,6 +18,7 @@ from sacroplasty.evidence import value
 from sacroplasty.space import Points
 
 Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 # Straightened slices across the ventral curve: 1 mm apart, pixels of 0.8 mm, wide enough for the enclosing rays.
 PIXEL_MM = 0.8
@@ -110,18 +111,46 @@ def find_path(field: SacrumField, slices: Straightened) -> CanalPath:
             "No sacral canal is found", remedy="Check the sacrum's mask and that the scan shows bone and not a biopsy"
         )
     floor, ceiling = _columns(slices, n, x, d)
-    coordinates = np.stack([slices.arc_mm[n], slices.lateral_mm[x], slices.depth_mm[d]], axis=-1)
+    roof = _roof(slices, n, x, d)
+    depth = _behind_body(slices, n, slices.depth_mm[d], roof, ceiling - floor)
+    coordinates = np.stack([slices.arc_mm[n], slices.lateral_mm[x], depth], axis=-1)
     coordinates = ndimage.gaussian_filter1d(coordinates, 1.0, axis=0, mode="nearest")
     return CanalPath(
         arc_mm=slices.arc_mm[n],
         lateral_mm=coordinates[:, 1],
         depth_mm=coordinates[:, 2],
-        score=score[n, x, d],
-        roof=_roof(slices, n, x, d),
+        score=score[n, x, d].astype(np.float64),
+        roof=roof,
         floor_mm=floor,
         ceiling_mm=ceiling,
         points_mm=field.frame.points(coordinates),
     )
+
+
+def _behind_body(slices: Straightened, n: IntArray, depth: Array, roof: Array, height: Array) -> Array:
+    """The path's depths, with those above the first closed roof put half a canal's height behind the body's back wall:
+    under the open roof of L5/S1 nothing else holds the path.
+    """
+    closed = np.flatnonzero((ndimage.median_filter(roof, 5) > 0.5) & ~np.isnan(height) & (slices.arc_mm[n] > 8))
+    if not len(closed):
+        return depth
+    half = 0.5 * float(np.median(height[closed[:10]]))
+    middle = np.abs(slices.lateral_mm) < 3
+    walls = np.full(len(n), np.nan)
+    for row in range(closed[0]):
+        solid = (slices.signed_mm[n[row]][middle] > 0).mean(axis=0) > 0.5
+        if solid.any():
+            first = int(solid.argmax())
+            gone = np.flatnonzero(~solid[first:])
+            walls[row] = slices.depth_mm[first + gone[0]] if len(gone) else np.nan
+    known = np.flatnonzero(~np.isnan(walls))
+    if len(known) < 3:
+        return depth
+    above = np.interp(np.arange(closed[0]), known, ndimage.median_filter(walls[known], 9)) + half
+    # A wall that recedes from the first closed slice on is the back of a process and not of the body.
+    result = depth.copy()
+    result[: closed[0]] = np.clip(above, depth[closed[0]] - 6, None)
+    return result
 
 
 def _scores(slices: Straightened, columns: slice) -> FloatArray:
@@ -150,8 +179,8 @@ def _best_chain(score: FloatArray, start: int) -> npt.NDArray[np.int64]:
         total = best + score[n]
         totals.append(total)
     end = int(np.argmax([one.max() for one in totals]))
-    x, d = np.unravel_index(int(totals[end].argmax()), total.shape)
-    chain = [(start + end, int(x), int(d))]
+    last = np.unravel_index(int(totals[end].argmax()), total.shape)
+    chain = [(start + end, int(last[0]), int(last[1]))]
     while chain[-1][0] > start:
         n, x, d = chain[-1]
         chain.append((n - 1, x - int(moves[n, x, d, 0]), d - int(moves[n, x, d, 1])))
@@ -168,7 +197,7 @@ def _shifted(array: Array, rows: int, columns: int) -> Array:
     return moved
 
 
-def _roof(slices: Straightened, n: Array, x: Array, d: Array) -> Array:
+def _roof(slices: Straightened, n: IntArray, x: IntArray, d: IntArray) -> Array:
     """Per slice, share of the midline strip with bone (mask or bright HU) behind the path."""
     reach, strip = int(ROOF_REACH_MM / PIXEL_MM), int(ROOF_STRIP_MM / PIXEL_MM)
     bone = (slices.signed_mm > 0) | (slices.hu > value("anatomy.roof_hu"))
@@ -179,7 +208,7 @@ def _roof(slices: Straightened, n: Array, x: Array, d: Array) -> Array:
     ])  # fmt: skip
 
 
-def _columns(slices: Straightened, n: Array, x: Array, d: Array) -> tuple[Array, Array]:
+def _columns(slices: Straightened, n: IntArray, x: IntArray, d: IntArray) -> tuple[Array, Array]:
     """Floor and roof depth of the free column through each place of the path, NaN where it runs out of an opening."""
     floor, ceiling = np.full(len(n), np.nan), np.full(len(n), np.nan)
     for row, (i, j, k) in enumerate(zip(n, x, d, strict=True)):

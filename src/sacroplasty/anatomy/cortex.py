@@ -66,7 +66,8 @@ def surface_medians(thickness: Volume, ventral: BoolArray) -> tuple[float, float
     """Median cortex thickness in mm of the ventral and of the dorsal surface, NaN where there is none."""
     found: FloatArray = np.asarray(thickness.array)
     surface = found > 0
-    return tuple(  # type: ignore[return-value]
+    front, back = (
         float(np.median(found[part])) if part.any() else float("nan")
         for part in (surface & ventral, surface & ~ventral)
     )
+    return front, back

@@ -72,7 +72,7 @@ def unrolled_surface(field: SacrumField, face: Face) -> UnrolledSurface:
     shell = np.arange(round(SHELL_MM[0] / field.spacing_mm), round(SHELL_MM[1] / field.spacing_mm) + 1)
     index = np.clip(first[..., None] + shell, 0, len(depth) - 1)
     brightest = np.take_along_axis(hu, index, axis=2).max(axis=2)
-    whole = np.take_along_axis(seen, index, axis=2).all(axis=2) & hull.any(axis=2)
+    whole = np.asarray(np.take_along_axis(seen, index, axis=2).all(axis=2) & hull.any(axis=2))
     return UnrolledSurface(arc, lateral, brightest, depth[first].astype(np.float32), whole)
 
 
@@ -112,9 +112,10 @@ def _disc_and_rim(image: FloatArray, inner_mm: float, rim_mm: float) -> tuple[Ar
     reach = int(np.ceil((rim_mm + RIM_MM) / STEP_MM))
     distance = STEP_MM * np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
     disc, ring = distance <= inner_mm, (distance > rim_mm) & (distance <= rim_mm + RIM_MM)
-    return tuple(  # type: ignore[return-value]
+    inner, rim = (
         ndimage.convolve(image.astype(np.float64), part / part.sum(), mode="nearest") for part in (disc, ring)
     )
+    return inner, rim
 
 
 def surface_depth_mm(surface: UnrolledSurface, arc_mm: float, lateral_mm: float) -> float:

@@ -175,8 +175,8 @@ def _first_hits(section: Section, source: Flat, centre: Flat) -> Flat:
     angles = towards + np.deg2rad(np.arange(-180, 180, RAY_STEP_DEG))
     ranges = np.arange(5, RAY_RANGE_MM, 0.4)
     rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    met = section.at(source + ranges[None, :, None] * rays[:, None, :]) > 0.5
-    first, any_met = ranges[met.argmax(axis=1)], met.any(axis=1)
+    met = np.asarray(section.at(source + ranges[None, :, None] * rays[:, None, :]) > 0.5)
+    first, any_met = ranges[met.argmax(axis=1)], np.asarray(met.any(axis=1))
     middle = len(angles) // 2
     if not any_met[middle]:
         raise AnatomyError("No ventral cortex is met in the midline", remedy="Check the sacrum's mask")
@@ -257,6 +257,7 @@ def _endplate_slope_deg(section: Section, curve: Flat, promontory: Flat, to_pelv
     ]
     if len(tops) < 5:
         return float("nan")
-    gradient = np.polyfit(*np.transpose(tops), 1)[0]
+    places, heights = np.transpose(tops)
+    gradient = np.polyfit(places, heights, 1)[0]
     along = back + gradient * caudal
     return float(np.degrees(np.arctan2(along[1], along[0])))
