@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.errors import FrameError
+from sacroplasty.space.frozen import readonly
 
 Points = npt.NDArray[np.float64]
 
@@ -25,15 +26,6 @@ class Frame(Enum):
     VOXEL = "voxel"
     CAMERA = "camera"
     DETECTOR = "detector"
-
-
-def readonly(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[np.generic]:
-    """A C-contiguous array that cannot be written; the input is copied only where it could still be changed."""
-    result = np.asarray(array, dtype=dtype)
-    if result.flags.writeable or not result.flags.c_contiguous:
-        result = np.array(result, order="C", copy=True)
-        result.flags.writeable = False
-    return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from sacroplasty.errors import AnatomyError, GeometryError
-from sacroplasty.space.frame import Points, readonly
+from sacroplasty.space.frame import Points
+from sacroplasty.space.frozen import readonly
 from sacroplasty.space.grid import Box, Grid, Shape
 
 
