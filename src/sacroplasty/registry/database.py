@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from sacroplasty.errors import CaseError, InputError
-from sacroplasty.registry.tables import Table
+from sacroplasty.registry.migration import migrate
 
 # Long enough for eight writers that each hold the lock for a few milliseconds.
 _WAIT_FOR_LOCK_S = 30
@@ -31,7 +31,7 @@ def _url(place: str | Path) -> str:
 
 
 def open_registry(place: str | Path) -> Engine:
-    """The registry at a file path or database URL, its tables made where it is new.
+    """The registry at a file path or database URL, brought to the newest schema.
 
     SQLite runs with a write-ahead log, full synchronisation, foreign keys and immediate write locks. InputError for a
     URL that cannot be used, CaseError where an existing file is damaged.
@@ -51,7 +51,7 @@ def open_registry(place: str | Path) -> Engine:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite" and connection.scalar(text("PRAGMA integrity_check")) != "ok":
                 raise CaseError("The registry is damaged", got=str(place), remedy="Restore it from a backup")
-        Table.metadata.create_all(engine)
+        migrate(engine)
     except DBAPIError as error:
         engine.dispose()
         raise CaseError("The registry cannot be opened", got=str(error.orig).strip()[:200]) from error

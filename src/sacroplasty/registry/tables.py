@@ -164,7 +164,7 @@ class Deposit(Edited, Table):
     """One needle with its cement; a volume nobody wrote down stays empty."""
 
     __tablename__ = "deposit"
-    __table_args__ = (UniqueConstraint("procedure_id", "order"),)
+    __table_args__ = (UniqueConstraint("procedure_id", "order"), CheckConstraint("volume_ml >= 0", name="volume_ml"))
     procedure_id: Mapped[str] = mapped_column(ForeignKey("procedure.id", ondelete="CASCADE"), index=True)
     order: Mapped[int] = mapped_column(default=1)
     level: Mapped[str | None]
@@ -177,7 +177,7 @@ class Deposit(Edited, Table):
     cement: Mapped[str | None]
     cement_maker: Mapped[str | None]
     cement_lot: Mapped[str | None]
-    volume_ml: Mapped[float | None] = mapped_column(CheckConstraint("volume_ml >= 0", name="volume_ml"))
+    volume_ml: Mapped[float | None]
 
 
 class LeakRecord(Edited, Table):
@@ -213,11 +213,14 @@ class PainRecord(Edited, Table):
     """Pain on one day, as number or words, after one intervention."""
 
     __tablename__ = "pain_score"
-    __table_args__ = (CheckConstraint("nrs IS NOT NULL OR words IS NOT NULL", name="scored"),)
+    __table_args__ = (
+        CheckConstraint("nrs IS NOT NULL OR words IS NOT NULL", name="scored"),
+        CheckConstraint("nrs BETWEEN 0 AND 10", name="nrs"),
+    )
     episode_id: Mapped[str] = mapped_column(ForeignKey("episode.id", ondelete="CASCADE"), index=True)
     order: Mapped[int]
     day: Mapped[float | None]
-    nrs: Mapped[float | None] = mapped_column(CheckConstraint("nrs BETWEEN 0 AND 10", name="nrs"))
+    nrs: Mapped[float | None]
     words: Mapped[str | None]
     after: Mapped[str]
     on_walking: Mapped[bool | None]
