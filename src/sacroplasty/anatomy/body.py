@@ -122,7 +122,7 @@ def field_findings(body: CoarseBody) -> tuple[Finding, ...]:
     return (
         Finding(
             Severity.WARNING,
-            "ANA-FIELD-CUTS-BODY",
+            "SAC-A101",
             f"The scan ends inside the body on the {', '.join(cut)} side: there the border is not skin, "
             "and no entry point can be planned through it",
             "skin",

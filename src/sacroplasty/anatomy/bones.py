@@ -196,7 +196,7 @@ def _overlaid(found: BoneSegmentation, given: LabelMap, remarks: tuple[Finding, 
     labels = LabelMap(with_clefts(array, found.labels.grid.spacing_mm[0]), found.labels.grid, STRUCTURES)
     confidences = {**found.confidences, **{STRUCTURES[int(v)]: 0.95 for v in present}}
     names = ", ".join(STRUCTURES[int(v)] for v in present)
-    note = Finding(Severity.INFO, "ANA-LABELS-COMPLETED", f"Given: {names}; every other bone was found in the CT")
+    note = Finding(Severity.INFO, "SAC-A112", f"Given: {names}; every other bone was found in the CT")
     return replace(
         found, labels=labels, confidences=confidences, findings=(*remarks, note, *found.findings),
         source="given labels, completed",

@@ -64,22 +64,22 @@ def confidence_findings(
     findings = []
     if shares.get("sacrum", 1.0) < 0.97:
         message = f"The scan shows {shares['sacrum']:.0%} of the sacrum; nothing is known of the rest"
-        findings.append(Finding(Severity.CAUTION, "ANA-SACRUM-CUT", message, "sacrum"))
+        findings.append(Finding(Severity.CAUTION, "SAC-A102", message, "sacrum"))
     for side in ("left", "right"):
         share = shares.get(f"hip_{side}", 1.0)
         if share < 0.9:
             message = f"The scan shows {share:.0%} of the {side} hip bone"
-            findings.append(Finding(Severity.INFO, "ANA-HIP-CUT", message, f"hip_{side}"))
+            findings.append(Finding(Severity.INFO, "SAC-A103", message, f"hip_{side}"))
     for name, confidence in confidences.items():
         if confidence < LOW_CONFIDENCE:
             severity = Severity.WARNING if name == "sacrum" else Severity.CAUTION
             message = f"{name} was found with low confidence ({confidence:.2f}): check it against the CT"
-            findings.append(Finding(severity, "ANA-LOW-CONFIDENCE", message, name))
+            findings.append(Finding(severity, "SAC-A104", message, name))
     thickest = max(ct.grid.spacing_mm)
     if thickest > THICK_SLICES_MM:
         message = f"Slices of {thickest:.1f} mm: small foramina and thin cortex are not resolved"
-        findings.append(Finding(Severity.CAUTION, "ANA-THICK-SLICES", message))
+        findings.append(Finding(Severity.CAUTION, "SAC-A105", message))
     if labels.has("metal"):
         message = f"Metal of {labels.mask('metal').volume_ml:.1f} mL: bone near it is uncertain"
-        findings.append(Finding(Severity.INFO, "ANA-METAL", message, "metal"))
+        findings.append(Finding(Severity.INFO, "SAC-A106", message, "metal"))
     return tuple(findings)

@@ -87,7 +87,7 @@ def mapped(labels: LabelMap) -> tuple[LabelMap, tuple[Finding, ...]]:
     findings = []
     if left_out or unnamed:
         listed = [*sorted(left_out), *(f"value {v}" for v in unnamed)]
-        findings.append(Finding(Severity.INFO, "ANA-LABELS-UNUSED", f"Labels not used: {', '.join(listed)}"))
+        findings.append(Finding(Severity.INFO, "SAC-A110", f"Labels not used: {', '.join(listed)}"))
     array = table[labels.array]
     if not (array == VALUE["sacrum"]).any():
         raise AnatomyError("The given sacrum label has no voxels", remedy="Check the label value or draw it again")
@@ -145,7 +145,7 @@ def _outside_bone(labels: LabelMap, ct: Volume) -> list[Finding]:
 
 
 def _finding(name: str, message: str) -> Finding:
-    return Finding(Severity.WARNING, "ANA-LABEL-OFF-BONE", message, name)
+    return Finding(Severity.WARNING, "SAC-A111", message, name)
 
 
 def on_grid(labels: LabelMap, grid: Grid) -> npt.NDArray[np.uint8]:

@@ -16,6 +16,8 @@ from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State, as_point
 from sacroplasty.space import Points
 
+# A posterior opening this much wider than the norm has merged with a gap of the roof.
+MERGED_RATIO = 1.5
 # An opening this near to the end of the data may be the cut itself.
 BORDER_CONFIDENCE = 0.5
 
@@ -48,7 +50,7 @@ def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, 
     foramina = []
     for key in KEYS:
         if key in assignment.openings:
-            foramina.append(_measured(field, key, assignment.openings[key], slice_mm))
+            foramina.append(_measured(key, assignment.openings[key], surfaces[key[2]], slice_mm))
         elif key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
         else:
@@ -57,11 +59,18 @@ def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, 
     return Statements(tuple(foramina), assignment.openings, arcs, states, spreads)
 
 
-def _measured(field: SacrumField, key: Key, opening: Opening, slice_mm: float) -> Foramen:
+def _measured(key: Key, opening: Opening, surface: UnrolledSurface, slice_mm: float) -> Foramen:
+    """The opening as a foramen; a posterior one that has merged with a gap beside it takes its size from the cortex."""
     level, side, face = key
+    width, height = opening.width_mm, opening.height_mm
+    norm = value(f"anatomy.{level.lower()}_{face}_foramen_diameter")
+    if face is Face.POSTERIOR and np.sqrt(width * height) > MERGED_RATIO * norm:
+        place = Expected(float(opening.coordinates[0]), abs(float(opening.coordinates[1])), 2.0, 2.0)
+        gap = reopened(surface, key, place)
+        width = height = gap.diameter_mm if gap is not None else norm
     base = value("anatomy.foramen_anterior_sd" if face is Face.ANTERIOR else "anatomy.foramen_posterior_sd")
     return Foramen(
-        level, side, face, as_point(opening.centre_mm), as_point(opening.axis), opening.width_mm, opening.height_mm,
+        level, side, face, as_point(opening.centre_mm), as_point(opening.axis), width, height,
         State.MEASURED, float(np.hypot(base, 0.2 * slice_mm)), BORDER_CONFIDENCE if opening.border else 0.95,
     )  # fmt: skip
 

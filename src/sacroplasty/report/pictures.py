@@ -107,7 +107,8 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
 def view_pictures(case: Case) -> tuple[Figure, ...]:
     """Every simulated radiograph with the needle where it projects."""
     return tuple(
-        Figure(display_png(shot), f"{shot.view.name}, {shot.view.angles_label} (simulated).", 0.5) for shot in case.views
+        Figure(display_png(shot), f"{shot.view.name}, {shot.view.angles_label} (simulated).", 0.5)
+        for shot in case.views
     )
 
 
