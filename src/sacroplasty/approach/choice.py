@@ -76,19 +76,19 @@ def pool_of(scene: Scene, rule: ApproachRule, samples: LesionSamples, found: lis
     degrees, length = _course_off(scene, rule, entry, tip)
     objectives = np.stack([margin, np.zeros(len(entry)), degrees, length, np.concatenate(levels_off)], axis=1)
     pool = Pool(entry, tip, objectives.astype(np.float64))
-    pool = pool.only(_ordered(pool)[:_SHORTLIST])
+    pool = pool.only(_ordered(scene, pool)[:_SHORTLIST])
     objectives = pool.objectives.copy()
     objectives[:, 1] = 1.0 - _coverage(scene, samples, pool.entries_mm, pool.tips_mm)
     pool = Pool(pool.entries_mm, pool.tips_mm, objectives)
-    return pool.only(_ordered(pool))
+    return pool.only(_ordered(scene, pool))
 
 
-def _ordered(pool: Pool) -> npt.NDArray[np.intp]:
-    """Candidates from best to worst; ties go by place, so that the order never depends on how they were found."""
-    e = np.round(pool.entries_mm, 3)
-    t = np.round(pool.tips_mm, 3)
-    keys = (t[:, 2], t[:, 1], t[:, 0], e[:, 2], e[:, 1], e[:, 0], np.round(pool.cost, 6))
-    return np.asarray(np.lexsort(keys))
+def _ordered(scene: Scene, pool: Pool) -> npt.NDArray[np.intp]:
+    """Candidates from best to worst; ties go by place with |x|, so that left and right are treated alike."""
+    frame = scene.anatomy.frame
+    ends = np.concatenate([local_coordinates(frame, pool.tips_mm), local_coordinates(frame, pool.entries_mm)], axis=1)
+    keys = np.round(np.concatenate([ends[:, [0]], ends[:, [2, 1, 5, 4]], np.abs(ends[:, [0, 3]])], axis=1), 3)
+    return np.asarray(np.lexsort((*keys.T, np.round(pool.cost, 6))))
 
 
 def _course_off(

@@ -200,10 +200,10 @@ def walk(
 
 
 @njit(parallel=True, cache=True)
-def _judge_all(
+def _judge_all(  # type: ignore[no-untyped-def]
     entries, tips, normals, entry_voxels, tip_voxels, offset, field, tissue, allowed, ways, sines, sign,
     longest, steepest, radius, overshoot, least_margin, spacing, margin, reason, starts,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Fill margin, reason and starts for every pair; cheap tests first, then clearance from the tip, then the order."""
     for e in prange(len(entries)):
         for t in range(len(tips)):
