@@ -256,8 +256,6 @@ def create_case(folder: Path, ct: Path, reading: ReadParameters | None = None, n
 
     The gate's warnings stay with the case; those whose codes are not acknowledged are shown in every report.
     """
-    from dataclasses import asdict
-
     from sacroplasty.case import CaseFolder
     from sacroplasty.io import read_series
 
@@ -270,7 +268,7 @@ def create_case(folder: Path, ct: Path, reading: ReadParameters | None = None, n
         resample_tilted=how.resample_tilted,
     )
     source = {
-        **asdict(series.provenance),
+        **series.provenance,
         "verdict": series.verdict.value,
         "remarks": [[r.code, r.message] for r in series.remarks],
         "acknowledged": sorted(how.acknowledge),

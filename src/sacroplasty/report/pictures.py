@@ -59,8 +59,7 @@ def _slices(
     return tuple(
         Figure(
             slice_picture(case.ct, plane, window, overlays, _WIDE),
-            f"{plane.name[0].upper()}{plane.name[1:]} slice through {', '.join(f'{v:.0f}' for v in plane.centre_mm)} mm: "
-            f"{said}.",
+            f"{plane.name.capitalize()} slice through {', '.join(f'{v:.0f}' for v in plane.centre_mm)} mm: {said}.",
             0.5,
         )
         for plane in planes
