@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from sacroplasty.evidence import value
 from sacroplasty.lesion.lesion import LesionKind
-from sacroplasty.lesion.region import Bools, Region
+from sacroplasty.lesion.region import Bools, Region, distance_mm
 
 # Marrow begins this deep below the surface: cortex and its blur lie above.
 MARROW_DEPTH_MM = 3.0
@@ -36,7 +36,7 @@ def expected_hu(region: Region, lesion: Bools) -> tuple[npt.NDArray[np.float32],
     The median of healthy marrow of the same level and zone, both sides together; else of the zone, else of the sacrum.
     Where a scan leaves no healthy marrow at all, a published value stands in.
     """
-    near = ndimage.distance_transform_edt(~lesion) * region.spacing_mm <= AWAY_MM if lesion.any() else lesion
+    near = distance_mm(~lesion, region.spacing_mm) <= AWAY_MM if lesion.any() else lesion
     hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)
     healthy = (region.depth_mm >= MARROW_DEPTH_MM) & ~near & (region.hu > -1000)
     fallback = float(np.median(hu[healthy])) if healthy.sum() >= FEW_VOXELS else value("assumptions.marrow_hu")

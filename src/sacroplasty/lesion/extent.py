@@ -35,8 +35,9 @@ def lesion_from_mask(
             )
         _require_named_frame(mask, anatomy)
         mask = mask.resampled(grid)
-    mask.require_any("lesion mask")
-    return described(ct, anatomy, mask, synthetic)
+    points = mask.require_any("lesion mask").points_mm()
+    region = region_of(ct, anatomy, [points.min(axis=0), points.max(axis=0)])
+    return lesion_in(region, np.asarray(mask.array[region.box]), synthetic=synthetic)
 
 
 def _require_named_frame(mask: Mask, anatomy: Anatomy) -> None:
@@ -60,21 +61,22 @@ def lesion_from_sphere(ct: Volume, anatomy: Anatomy, centre_mm: npt.ArrayLike, r
         raise InputError("A lesion's radius must be 1 to 60 mm", got=f"{radius_mm} mm")
     region = region_of(ct, anatomy)
     inside = ((region.grid.centres_mm() - centre) ** 2).sum(axis=-1) <= radius_mm**2
-    array = np.zeros(anatomy.labels.grid.shape, np.bool_)
-    array[region.box] = inside & region.envelope
-    if not array.any():
+    inside = inside & region.envelope
+    if not inside.any():
         raise AnatomyError(
             "The sphere holds no bone of the sacrum",
             got=f"centre {tuple(round(float(v), 1) for v in centre)} mm, radius {radius_mm} mm",
             remedy="Place it in the sacrum",
         )
-    return described(ct, anatomy, Mask(array, anatomy.labels.grid), synthetic=False)
+    return lesion_in(region, inside)
 
 
-def described(ct: Volume, anatomy: Anatomy, mask: Mask, synthetic: bool) -> Lesion:
-    points = mask.points_mm()
-    region = region_of(ct, anatomy, points[[*points.argmin(axis=0), *points.argmax(axis=0)]])
-    lesion = mask.array[region.box]
+def lesion_in(region: Region, lesion: Bools, *, synthetic: bool = False) -> Lesion:
+    """The lesion of a mask (i, j, k) on a region's grid; AnatomyError where it holds no bone of the sacrum."""
+    anatomy = region.anatomy
+    array = np.zeros(anatomy.labels.grid.shape, np.bool_)
+    array[region.box] = lesion
+    mask = Mask(array, anatomy.labels.grid)
     bony = lesion & region.envelope
     if not bony.any():
         raise AnatomyError(
@@ -95,7 +97,7 @@ def described(ct: Volume, anatomy: Anatomy, mask: Mask, synthetic: bool) -> Lesi
         walls=walls,
         soft_tissue_ml=soft_ml,
         measures={**numbers, "bony_ml": float(bony.sum()) * mask.grid.voxel_volume_ml, **_shares(region, bony)},
-        findings=_findings(region, lesion, anatomy)
+        findings=_findings(region, lesion)
         + tuple(
             Finding(Severity.CAUTION, "wall-not-assessable", f"The {wall.name} wall cannot be judged on this CT")
             for wall in walls
@@ -133,7 +135,7 @@ def _shares(region: Region, bony: Bools) -> dict[str, float]:
     return shares
 
 
-def _findings(region: Region, lesion: Bools, anatomy: Anatomy) -> tuple[Finding, ...]:
+def _findings(region: Region, lesion: Bools) -> tuple[Finding, ...]:
     found = []
     for name, code, text in (
         ("canal", "in-canal", "The lesion reaches into the sacral canal"),
@@ -151,6 +153,6 @@ def _findings(region: Region, lesion: Bools, anatomy: Anatomy) -> tuple[Finding,
     edge = [lesion[0], lesion[-1], lesion[:, 0], lesion[:, -1], lesion[:, :, 0], lesion[:, :, -1]]
     if any(side.any() for side in edge) or (lesion & (region.hu <= -1000)).any():
         found.append(Finding(Severity.WARNING, "cut-off", "The lesion reaches the edge of the scan's data"))
-    if not any(level.state.known for level in anatomy.levels):
+    if not any(level.state.known for level in region.anatomy.levels):
         found.append(Finding(Severity.WARNING, "level-unknown", "No sacral level is known in this scan"))
     return tuple(found)

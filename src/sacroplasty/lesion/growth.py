@@ -14,11 +14,11 @@ from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import AnatomyError, InputError
 from sacroplasty.evidence import value
 from sacroplasty.lesion.density import expected_hu
-from sacroplasty.lesion.extent import described
+from sacroplasty.lesion.extent import lesion_in
 from sacroplasty.lesion.lesion import Lesion
-from sacroplasty.lesion.region import Bools, Region, region_of
+from sacroplasty.lesion.region import Bools, Region, distance_mm, region_of
 from sacroplasty.plan import Point, as_point
-from sacroplasty.space import Mask, Volume
+from sacroplasty.space import Volume
 
 # The first guess of the lesion, kept out of the healthy marrow.
 FIRST_RADIUS_MM = 10.0
@@ -48,11 +48,10 @@ def lesion_from_click(ct: Volume, anatomy: Anatomy, point_mm: npt.ArrayLike) -> 
     if offset[region.envelope].min() > SEED_RADIUS_MM:
         raise AnatomyError("The click lies outside the sacrum", got=str(point), remedy="Click on the bone's lesion")
     grown: Bools = region.envelope & (offset <= FIRST_RADIUS_MM)
+    # The first round excludes a ball, later ones what has grown.
     for _ in range(ROUNDS):
         grown = _grown(region, grown, offset, point)
-    array = np.zeros(anatomy.labels.grid.shape, np.bool_)
-    array[region.box] = grown
-    return described(ct, anatomy, Mask(array, anatomy.labels.grid), synthetic=False)
+    return lesion_in(region, grown)
 
 
 def altered(region: Region, difference: npt.NDArray[np.float32], marrow: Bools) -> npt.NDArray[np.float32]:
@@ -84,13 +83,13 @@ def _grown(region: Region, excluded: Bools, offset: npt.NDArray[np.float64], poi
 
 
 def _opened(mask: Bools, spacing_mm: float) -> Bools:
-    eroded = ndimage.distance_transform_edt(mask) * spacing_mm > OPENING_MM
-    return np.asarray(ndimage.distance_transform_edt(~eroded) * spacing_mm <= OPENING_MM) & mask
+    eroded = distance_mm(mask, spacing_mm) > OPENING_MM
+    return np.asarray(distance_mm(~eroded, spacing_mm) <= OPENING_MM) & mask
 
 
 def _to_surface(region: Region, core: Bools, expected: npt.NDArray[np.float32]) -> Bools:
     """The core and the rim of bone over it where cortex is no longer there to stop it."""
-    near = ndimage.distance_transform_edt(~core) * region.spacing_mm <= CORTEX_MM + region.spacing_mm
+    near = distance_mm(~core, region.spacing_mm) <= CORTEX_MM + region.spacing_mm
     rim = near & region.envelope & (region.depth_mm <= CORTEX_MM)
     # Cortex is denser than the marrow it covers; a rim that is not has been replaced.
     lost = rim & (region.hu < np.maximum(expected, value("assumptions.lytic_below_hu")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -21,6 +22,12 @@ CLOSING_MM = 3.0
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+
+def distance_mm(inside: Bools, spacing_mm: float) -> npt.NDArray[np.float32]:
+    """Distance of every true voxel to the nearest false one, 0 where false; the rim of the array is no border."""
+    spacing = (spacing_mm, spacing_mm, spacing_mm)
+    return np.asarray(edt.edt(np.ascontiguousarray(inside), anisotropy=spacing, black_border=False), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +64,8 @@ class Region:
     def envelope(self) -> Bools:
         """The sacrum with holes and narrow gaps filled, canal and root tunnels left out."""
         reach = round(CLOSING_MM / self.spacing_mm)
-        outside = ndimage.distance_transform_edt(~self.sacrum) * self.spacing_mm > CLOSING_MM
-        closed = ndimage.distance_transform_edt(~outside) * self.spacing_mm > CLOSING_MM
+        outside = distance_mm(~self.sacrum, self.spacing_mm) > CLOSING_MM
+        closed = distance_mm(~outside, self.spacing_mm) > CLOSING_MM
         closed[tuple(slice(0, reach) for _ in range(3))] = False
         free = self.labels.array == 0
         return np.asarray(self.sacrum | (ndimage.binary_fill_holes(closed | self.sacrum) & free))
@@ -66,7 +73,7 @@ class Region:
     @cached_property
     def depth_mm(self) -> npt.NDArray[np.float32]:
         """Distance of each voxel inside the envelope from its surface."""
-        return np.asarray(ndimage.distance_transform_edt(self.envelope) * self.spacing_mm, dtype=np.float32)
+        return distance_mm(self.envelope, self.spacing_mm)
 
     @cached_property
     def coordinates(self) -> tuple[npt.NDArray[np.float32], ...]:

@@ -19,7 +19,7 @@ from sacroplasty.anatomy import Anatomy, Face, Foramen
 from sacroplasty.errors import AnatomyError
 from sacroplasty.evidence import value
 from sacroplasty.lesion.lesion import Integrity, Wall
-from sacroplasty.lesion.region import Bools, Region, region_of
+from sacroplasty.lesion.region import Bools, Region, distance_mm, region_of
 from sacroplasty.plan import Point, as_point
 from sacroplasty.space import Mask, Points, Volume
 
@@ -50,7 +50,8 @@ class Surface:
 def assess_walls(ct: Volume, anatomy: Anatomy, mask: Mask) -> tuple[Wall, ...]:
     """The state of every wall that a lesion mask on the anatomy's grid abuts, worst first; see `walls_of`."""
     mask.grid.require_same(anatomy.labels.grid, "The lesion mask and the anatomy")
-    region = region_of(ct, anatomy, mask.require_any("lesion mask").points_mm())
+    points = mask.require_any("lesion mask").points_mm()
+    region = region_of(ct, anatomy, [points.min(axis=0), points.max(axis=0)])
     return walls_of(region, np.asarray(mask.array[region.box]))
 
 
@@ -63,7 +64,7 @@ def walls_of(region: Region, lesion: Bools) -> tuple[Wall, ...]:
     """
     surface = surface_of(region)
     reach = value("assumptions.wall_reach_mm")
-    distance = ndimage.distance_transform_edt(~lesion) * region.spacing_mm
+    distance = distance_mm(~lesion, region.spacing_mm)
     gap = distance[tuple(surface.index.T)]
     walls = [
         _wall(region, surface, str(name), gap <= reach, gap > AWAY_MM)

@@ -205,7 +205,7 @@ def draw_slice(
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_axis_off()
-    _letters_and_scale(axes, plane, style)
+    letters_and_scale(axes, plane, style)
     title = style.title or plane.name
     shown = window if isinstance(window, str) else f"centre {window[0]:g}, width {window[1]:g}"
     if shown in WINDOWS:
@@ -217,7 +217,7 @@ def draw_slice(
 
 def _draw(axes: Any, plane: Plane, overlay: Overlay, points: Points, across: Points, down: Points) -> None:
     if isinstance(overlay, Outline):
-        inside = _occupancy(overlay.mask, points)
+        inside = occupancy(overlay.mask, points)
         if inside.max() >= 0.5 > inside.min():
             axes.contour(across, down, inside, levels=[0.5], colors=[overlay.colour], linewidths=1.1)
     elif isinstance(overlay, Line):
@@ -235,7 +235,7 @@ def _draw(axes: Any, plane: Plane, overlay: Overlay, points: Points, across: Poi
         _label(axes, plane.place(overlay.at_mm), overlay.text, overlay.colour)
 
 
-def _occupancy(mask: Mask, points: Points) -> npt.NDArray[np.float32]:
+def occupancy(mask: Mask, points: Points) -> npt.NDArray[np.float32]:
     """Trilinear occupancy (0..1) of a mask at positions, so that outlines are smooth between voxels."""
     low, high = points.reshape(-1, 3).min(axis=0), points.reshape(-1, 3).max(axis=0)
     box = mask.grid.box_around([low, high], 2.0)
@@ -250,18 +250,19 @@ def _label(axes: Any, at: npt.NDArray[np.float64], text: str, colour: str) -> No
         )
 
 
-def _letters_and_scale(axes: Any, plane: Plane, style: SliceStyle) -> None:
+def letters_and_scale(axes: Any, plane: Plane, style: SliceStyle, colour: str = "white") -> None:
+    """The four side letters and a scale bar."""
     right, down = np.asarray(plane.right), np.asarray(plane.down)
     places = ((0.015, 0.5, -right), (0.985, 0.5, right), (0.5, 0.975, -down), (0.5, 0.025, down))
     for x, y, direction in places:
         axes.text(
-            x, y, direction_letters(direction), transform=axes.transAxes, color="white", fontsize=9, weight="bold",
+            x, y, direction_letters(direction), transform=axes.transAxes, color=colour, fontsize=9, weight="bold",
             ha="left" if x < 0.1 else "right" if x > 0.9 else "center",
             va="bottom" if y < 0.1 else "top" if y > 0.9 else "center",
         )  # fmt: skip
     start, level = -style.width_mm / 2 + 6, style.height_mm / 2 - 6
-    axes.plot([start, start + SCALE_BAR_MM], [level, level], color="white", lw=2, solid_capstyle="butt")
-    axes.text(start, level - 2, f"{SCALE_BAR_MM:g} mm", color="white", fontsize=7)
+    axes.plot([start, start + SCALE_BAR_MM], [level, level], color=colour, lw=2, solid_capstyle="butt")
+    axes.text(start, level - 2, f"{SCALE_BAR_MM:g} mm", color=colour, fontsize=7)
 
 
 def slice_picture(
