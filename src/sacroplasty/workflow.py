@@ -369,6 +369,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     import shutil
 
     from sacroplasty.case import CaseFolder
+    from sacroplasty.io import write_nifti
     from sacroplasty.phantom import named_case
 
     progress(0.0, f"Building the digital patient {name}")
@@ -376,8 +377,10 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     if (folder / "case.json").exists():
         shutil.rmtree(folder)
     stored = CaseFolder.create(folder, name)
-    store_ct(stored, patient.ct, {"simulated": True, "phantom": name})
-    return run_all(stored, {}, progress)
+    store_ct(stored, patient.ct, {"simulated": True, "phantom": name, "source": patient.source})
+    mask = folder / "lesion_mask.nii.gz"
+    write_nifti(patient.lesion_mask, mask)
+    return run_all(stored, {"lesion": LesionParameters(mask=mask)}, progress)
 
 
 def evidence_of(folder: Path) -> tuple[str, ...]:
