@@ -75,6 +75,19 @@ def tube(px: float, py: float, pz: float, row: Array) -> float:
 
 
 @njit(cache=True)
+def in_tube(px: float, py: float, pz: float, row: Array) -> bool:
+    """Whether a point lies in a segment's tube; its bounding box is asked first, as most points miss it."""
+    r = max(row[6], row[7])
+    if px < min(row[0], row[3]) - r or px > max(row[0], row[3]) + r:
+        return False
+    if py < min(row[1], row[4]) - r or py > max(row[1], row[4]) + r:
+        return False
+    if pz < min(row[2], row[5]) - r or pz > max(row[2], row[5]) + r:
+        return False
+    return tube(px, py, pz, row) < 0.0
+
+
+@njit(cache=True)
 def _oval_tube(px: float, py: float, pz: float, row: Array) -> float:
     """As `tube`, but longer by row[11] along the unit vector row[8:11]."""
     abx, aby, abz = row[3] - row[0], row[4] - row[1], row[5] - row[2]
@@ -276,7 +289,7 @@ def hip_solid(x: float, y: float, z: float, g: Geometry) -> float:
     wall, thick = inner_wall(y, z, g)
     # The wall leans by about 45 degrees, so a step along x is longer than the true distance.
     slab = max((wall - ax), (ax - wall - thick)) * 0.78 + 3.0
-    rim = _outline(y, z, g.blade) + 3.0
+    rim = _outline(y, z, g.blade) + 3.0 if slab < 6.0 else slab
     best = math.sqrt(max(slab, 0.0) ** 2 + max(rim, 0.0) ** 2) + min(max(slab, rim), 0.0) - 3.0
     if z < -55.0:
         centre = math.sqrt((ax - 90.0) ** 2 + (y + 13.0) ** 2 + (z + 96.0) ** 2)
