@@ -18,7 +18,7 @@ import typer
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.errors import SacroplastyError
-from sacroplasty.workflow import STAGES, Progress, Stage
+from sacroplasty.workflow import STAGES, Progress, ReadParameters, Stage
 
 app = typer.Typer(
     name="sacroplasty",
@@ -103,14 +103,14 @@ def _option_type(kind: Any) -> Any:
     return kind
 
 
-def _parameters(stage: Stage, *, in_run: bool = False) -> dict[str, inspection.Parameter]:
-    """Command-line options of a stage by parameter field name."""
-    hints = typing.get_type_hints(stage.parameters)
+def _parameters(kind: type, *, in_run: bool = False) -> dict[str, inspection.Parameter]:
+    """Command-line options of a stage's parameters by field name."""
+    hints = typing.get_type_hints(kind)
     options = {}
-    for one in dataclasses.fields(stage.parameters):
+    for one in dataclasses.fields(kind):
         name = (in_run and one.metadata["in_run"]) or one.name
-        kind = _option_type(hints[one.name])
-        annotation = Annotated[kind, typer.Option(f"--{name.replace('_', '-')}", help=one.metadata["help"])]
+        flag = f"--{name.replace('_', '-')}"
+        annotation: Any = Annotated[_option_type(hints[one.name]), typer.Option(flag, help=one.metadata["help"])]
         default = list(one.default) if isinstance(one.default, tuple) else one.default
         options[one.name] = inspection.Parameter(
             name, inspection.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -118,11 +118,11 @@ def _parameters(stage: Stage, *, in_run: bool = False) -> dict[str, inspection.P
     return options
 
 
-def _value(stage: Stage, given: dict[str, Any], *, in_run: bool = False) -> Any:
-    """The stage's parameters from what the command line gave."""
-    names = {field: option.name for field, option in _parameters(stage, in_run=in_run).items()}
+def _value(kind: type, given: dict[str, Any], *, in_run: bool = False) -> Any:
+    """Parameters of a kind from what the command line gave."""
+    names = {field: option.name for field, option in _parameters(kind, in_run=in_run).items()}
     values = {field: given[name] for field, name in names.items()}
-    return stage.parameters(**{field: tuple(v) if isinstance(v, list) else v for field, v in values.items()})
+    return kind(**{field: tuple(v) if isinstance(v, list) else v for field, v in values.items()})
 
 
 def _with_signature(function: Callable[..., None], parameters: list[inspection.Parameter]) -> Callable[..., None]:
@@ -144,7 +144,7 @@ def _stage_verb(stage: Stage) -> Callable[..., None]:
 
         stored = CaseFolder.open(case)
         with _progress() as progress:
-            run_stage(stored, stage.name, _value(stage, given), progress)
+            run_stage(stored, stage.name, _value(stage.parameters, given), progress)
         if json_output:
             print(json.dumps({"case": str(case), "stage": stage.name, "folder": str(case / stage.name)}))
         else:
@@ -154,7 +154,7 @@ def _stage_verb(stage: Stage) -> Callable[..., None]:
     keyword = inspection.Parameter.KEYWORD_ONLY
     case = inspection.Parameter("case", keyword, annotation=CaseArgument)
     as_json = inspection.Parameter("json_output", keyword, default=False, annotation=JsonOption)
-    return _with_signature(run, [case, *_parameters(stage).values(), as_json])
+    return _with_signature(run, [case, *_parameters(stage.parameters).values(), as_json])
 
 
 def _run_verb() -> Callable[..., None]:
@@ -162,10 +162,10 @@ def _run_verb() -> Callable[..., None]:
         """Go from a CT to the report: segment, lesion, plan, views, cement, report."""
         from sacroplasty.workflow import create_case, run_all
 
-        parameters = {stage.name: _value(stage, given, in_run=True) for stage in STAGES}
+        parameters = {stage.name: _value(stage.parameters, given, in_run=True) for stage in STAGES}
         with _progress() as progress:
             progress(0.0, "Reading the CT")
-            stored = create_case(out, ct)
+            stored = create_case(out, ct, _value(ReadParameters, given))
             case = run_all(stored, parameters, progress)
         _finish(case, out, json_output)
 
@@ -175,7 +175,8 @@ def _run_verb() -> Callable[..., None]:
     out_help = "Case folder to make."
     out = inspection.Parameter("out", keyword, annotation=Annotated[Path, typer.Option("--out", help=out_help)])
     as_json = inspection.Parameter("json_output", keyword, default=False, annotation=JsonOption)
-    options = [option for stage in STAGES for option in _parameters(stage, in_run=True).values()]
+    kinds = (ReadParameters, *(stage.parameters for stage in STAGES))
+    options = [option for kind in kinds for option in _parameters(kind, in_run=True).values()]
     return _with_signature(run, [ct, out, *options, as_json])
 
 

@@ -27,6 +27,16 @@ def option(default: Any, help_text: str, *, in_run: str = "") -> Any:
 
 
 @dataclass(frozen=True)
+class ReadParameters:
+    """How the CT is read."""
+
+    series: str | None = option(None, "DICOM series or stack to take, as `inspect` lists it.")
+    acknowledge: tuple[str, ...] = option((), "Code of a warning that was read and accepted; may be repeated.")
+    resample_irregular: bool = option(False, "Resample unevenly spaced slices; recorded with the case.")
+    resample_tilted: bool = option(False, "Resample a gantry-tilted scan; recorded with the case.")
+
+
+@dataclass(frozen=True)
 class SegmentParameters:
     """What `segment` may be told."""
 
@@ -241,14 +251,30 @@ def result_types() -> dict[str, Any]:
             "views": tuple[Radiograph, ...], "cement": CementResult}  # fmt: skip
 
 
-def create_case(folder: Path, ct: Path, name: str = "", acknowledge: bool = False) -> CaseFolder:
-    """A new case folder that holds the CT as it was read; GeometryError or InputError where it cannot be trusted."""
+def create_case(folder: Path, ct: Path, reading: ReadParameters | None = None, name: str = "") -> CaseFolder:
+    """A new case folder that holds the CT as it was read; GeometryError or InputError where it cannot be trusted.
+
+    The gate's warnings stay with the case; those whose codes are not acknowledged are shown in every report.
+    """
     from sacroplasty.case import CaseFolder
     from sacroplasty.io import read_series
 
-    series = read_series(ct)
-    stored = CaseFolder.create(folder, name or ct.name.split(".")[0])
-    store_ct(stored, series.volume, dict(series.provenance))
+    how = reading or ReadParameters()
+    series = read_series(
+        ct,
+        series=how.series,
+        modality="CT",
+        resample_irregular=how.resample_irregular,
+        resample_tilted=how.resample_tilted,
+    )
+    source = {
+        **series.provenance,
+        "verdict": series.verdict.value,
+        "remarks": [[r.code, r.message] for r in series.remarks],
+        "acknowledged": sorted(how.acknowledge),
+    }
+    stored = CaseFolder.create(folder, name or ct.name.split(".")[0] or "case")
+    store_ct(stored, series.volume, source)
     return stored
 
 

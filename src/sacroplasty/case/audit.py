@@ -40,11 +40,20 @@ def append_entry(file: Path, event: str, details: dict[str, Any] | None = None) 
     entry = AuditEntry(
         number, time, event, details or {}, previous, _digest(number, time, event, details or {}, previous)
     )
+    _drop_torn_line(file)
     with file.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry.__dict__, sort_keys=True, allow_nan=False) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
     return entry
+
+
+def _drop_torn_line(file: Path) -> None:
+    """Cut what a power cut left of a line, so that the next entry starts on its own."""
+    content = file.read_bytes() if file.exists() else b""
+    if content and not content.endswith(b"\n"):
+        with file.open("r+b") as stream:
+            stream.truncate(content.rfind(b"\n") + 1)
 
 
 def read_trail(file: Path) -> tuple[AuditEntry, ...]:

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from sacroplasty.errors import CaseError
-from sacroplasty.space import Grid, LabelMap, Mask, Volume
+from sacroplasty.space import LabelMap, Mask, Volume
 
 Image = Volume | Mask | LabelMap
 Heavy = Image | np.ndarray[Any, Any]
 ImageSink = Callable[[str, Heavy], str]
-ArraySource = Callable[[str], np.ndarray[Any, Any]]
+ImageSource = Callable[[str, type], Heavy]
 
 IMAGE_TYPES = (Volume, Mask, LabelMap)
 # An array with more numbers than this is unreadable as text and goes to a side file.
@@ -54,7 +54,7 @@ def _no_images(name: str, image: Heavy) -> str:
 def encode(value: object, sink: ImageSink = _no_images, path: str = "") -> Any:
     """JSON-ready data of a value; each image is handed to `sink(path, image)`, which returns its file name."""
     if isinstance(value, IMAGE_TYPES) or (isinstance(value, np.ndarray) and value.size > LARGEST_ARRAY_AS_TEXT):
-        return _encode_heavy(value, sink, path or "image")
+        return {"image": sink(path or "image", value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {f.name: encode(getattr(value, f.name), sink, f"{path}_{f.name}".strip("_")) for f in fields}
@@ -86,7 +86,7 @@ def _key(key: object) -> str:
     return str(key.value if isinstance(key, Enum) else key)
 
 
-def decode(kind: Any, data: Any, source: ArraySource | None = None) -> Any:
+def decode(kind: Any, data: Any, source: ImageSource | None = None) -> Any:
     """The value of type `kind` that `encode` wrote; unknown fields are ignored, so that newer cases still open."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any or kind is object:
@@ -113,20 +113,20 @@ def _int_key(kind: Any, key: str) -> Any:
     return int(key) if kind is int or (isinstance(kind, type) and issubclass(kind, Enum) and key.isdigit()) else key
 
 
-def _decode_union(arguments: tuple[Any, ...], data: Any, source: ArraySource | None) -> Any:
+def _decode_union(arguments: tuple[Any, ...], data: Any, source: ImageSource | None) -> Any:
     if data is None and type(None) in arguments:
         return None
     kinds = [kind for kind in arguments if kind is not type(None)]
     return decode(kinds[0], data, source) if len(kinds) == 1 else data
 
 
-def _decode_tuple(arguments: tuple[Any, ...], data: Any, source: ArraySource | None) -> tuple[Any, ...]:
+def _decode_tuple(arguments: tuple[Any, ...], data: Any, source: ImageSource | None) -> tuple[Any, ...]:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(decode(arguments[0], item, source) for item in data)
     return tuple(decode(kind, item, source) for kind, item in zip(arguments, data, strict=True))
 
 
-def _decode_class(kind: type, data: Any, source: ArraySource | None) -> Any:
+def _decode_class(kind: type, data: Any, source: ImageSource | None) -> Any:
     if issubclass(kind, IMAGE_TYPES):
         return _heavy(data, kind, source)
     if issubclass(kind, Enum):
@@ -142,30 +142,10 @@ def _decode_class(kind: type, data: Any, source: ArraySource | None) -> Any:
     raise CaseError("A stored field has a type this version cannot read", got=kind.__name__)
 
 
-def _encode_heavy(value: Heavy, sink: ImageSink, path: str) -> dict[str, Any]:
-    data: dict[str, Any] = {"image": sink(path, value)}
-    if not isinstance(value, np.ndarray):
-        # NIfTI keeps the affine in single precision; the plan must not depend on a reload.
-        data["grid"] = encode(value.grid)
-    if isinstance(value, LabelMap):
-        data["names"] = encode(value.names)
-    if isinstance(value, Volume):
-        data["unit"] = value.unit
-    return data
-
-
-def _heavy(data: Any, kind: type, source: ArraySource | None) -> Heavy:
+def _heavy(data: Any, kind: type, source: ImageSource | None) -> Heavy:
     if source is None or not isinstance(data, dict) or not isinstance(data.get("image"), str):
         raise CaseError("A stored image has no file", got=str(data)[:80])
-    array = source(data["image"])
-    if kind is np.ndarray:
-        return array
-    grid = decode(Grid, data["grid"])
-    if kind is Mask:
-        return Mask(array != 0, grid)
-    if kind is LabelMap:
-        return LabelMap(array, grid, {int(value): name for value, name in data["names"].items()})
-    return Volume(array, grid, data["unit"])
+    return source(data["image"], kind)
 
 
 @functools.cache

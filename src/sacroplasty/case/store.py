@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from sacroplasty import __version__
-from sacroplasty.case.audit import append_entry
+from sacroplasty.case.audit import append_entry, read_trail
 from sacroplasty.case.codec import Heavy, decode, encode, from_json, to_json
 from sacroplasty.errors import CaseError
-from sacroplasty.io import read_nifti_array, write_nifti
+from sacroplasty.io import read_nifti, write_nifti
 
 SCHEMA_VERSION = 1
 INDEX = "case.json"
@@ -101,6 +101,9 @@ class CaseFolder:
                 self._swap(stage)
         for leftover in (*self.path.glob(".*.new"), *self.path.glob(".*.old")):
             shutil.rmtree(leftover, ignore_errors=True)
+        told = max((e.details.get("version", 0) for e in read_trail(self.path / AUDIT)), default=0)
+        if self.index["version"] > told:
+            append_entry(self.path / AUDIT, "finished after a crash", {"version": self.index["version"]})
 
     def _fresh(self, stage: str) -> Path:
         return self.path / f".{stage}.new"
@@ -153,7 +156,8 @@ class CaseFolder:
             self._swap(stage)
             for name in forget:
                 shutil.rmtree(self.path / name, ignore_errors=True)
-            append_entry(self.path / AUDIT, f"stage {stage}", {"files": files, "forgets": list(forget)})
+            details = {"version": index["version"], "files": files, "forgets": list(forget)}
+            append_entry(self.path / AUDIT, f"stage {stage}", details)
 
     def note(self, event: str, details: dict[str, Any]) -> None:
         """Put a decision, override or edit into the audit trail."""
@@ -201,9 +205,9 @@ class CaseFolder:
         """The value of type `kind` that was stored for a stage."""
         text = self.file(stage, f"{stage}.json").read_text(encoding="utf-8")
 
-        def source(name: str) -> np.ndarray[Any, Any]:
+        def source(name: str, kind: type) -> Heavy:
             path = self.file(stage, name)
-            return np.load(path, allow_pickle=False) if path.suffix == ".npy" else read_nifti_array(path)
+            return np.load(path, allow_pickle=False) if kind is np.ndarray else read_nifti(path, kind)
 
         return decode(kind, from_json(text, f"{stage}.json"), source)
 

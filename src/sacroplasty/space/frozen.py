@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,12 @@ def readonly(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDA
     return result
 
 
-def frozen_mapping(content: dict[object, object]) -> MappingProxyType[object, object]:
+def frozen_mapping(content: dict[Any, Any]) -> MappingProxyType[Any, Any]:
     """A view of a mapping that cannot be written; named so that pickle can find it."""
     return MappingProxyType(content)
 
 
-def _rebuilt(proxy: MappingProxyType[object, object]) -> tuple[object, ...]:
+def _rebuilt(proxy: MappingProxyType[Any, Any]) -> tuple[Callable[..., MappingProxyType[Any, Any]], tuple[Any, ...]]:
     return frozen_mapping, (dict(proxy),)
 
 
