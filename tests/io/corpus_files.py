@@ -382,11 +382,7 @@ archive("reject", "empty", lambda opened, raw: None)
 archive(
     "reject", "with 25000 files", lambda opened, raw: [opened.writestr(f"{n}", b"") for n in range(25_000)] and None
 )
-archive(
-    "safe",
-    "with a bomb",
-    lambda opened, raw: [opened.writestr(f"{n}.nii", b"\0" * (1 << 28)) for n in range(14)] and None,
-)
+archive("safe", "with a bomb", lambda opened, raw: [opened.writestr(n, bytes(1 << 27)) for n in "abc"] and None)
 
 
 @case("reject", "archive with a link")

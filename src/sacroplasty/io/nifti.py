@@ -59,7 +59,8 @@ def _inflated(path: Path) -> bytes:
     raw = path.read_bytes()
     if raw[:2] != b"\x1f\x8b":
         return raw
-    pieces, total, budget = [], 0, MAXIMUM_BYTES
+    pieces: list[bytes] = []
+    total, budget = 0, MAXIMUM_BYTES
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
             while piece := stream.read(1 << 20):
