@@ -1,0 +1,125 @@
+"""Foramina that the mask has closed, looked for in the CT itself on the unrolled ventral and dorsal surface.
+
+A foramen is a gap in the cortex. The surface of the closed hull is unrolled along arc length and distance from the
+midline; each place holds the brightest HU of the outermost millimetres, so that intact cortex is bright and a foramen
+is a dark disc. A disc is accepted near the expected place where it is darker than its rim by a clear margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from sacroplasty.anatomy.expectation import Expected, Key
+from sacroplasty.anatomy.sacrum_field import SacrumField
+from sacroplasty.anatomy.signed_distance import BoolArray, FloatArray
+from sacroplasty.anatomy.structures import Face
+from sacroplasty.evidence import value
+from sacroplasty.plan import Side
+from sacroplasty.space import Points
+
+Array = npt.NDArray[np.float64]
+
+STEP_MM = 1.0
+HALF_WIDTH_MM = 45.0
+DEPTHS_MM = (-25.0, 65.0)
+# The cortex lies in these outermost millimetres below the hull's surface.
+SHELL_MM = (-1.0, 4.0)
+# Ring around a disc that must hold cortex.
+RIM_MM = 3.0
+# How many standard deviations from the expected place a disc may lie.
+REACH_SD = 2.5
+LEAST_REACH_MM = 5.0
+# Price in HU of one squared standard deviation away from the expected place.
+PRIOR_PRICE_HU = 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class UnrolledSurface:
+    """Brightest HU of the shell (arc, lateral), depth of the hull's surface, and where there is any hull in view."""
+
+    arc_mm: Array
+    lateral_mm: Array
+    hu: FloatArray
+    depth_mm: FloatArray
+    seen: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
+class Reopened:
+    """A gap in the cortex: sacral coordinates (s, x, d), size, and how much darker than its rim it is, HU."""
+
+    coordinates: Points
+    diameter_mm: float
+    contrast_hu: float
+
+
+def unrolled_surface(field: SacrumField, face: Face) -> UnrolledSurface:
+    """The ventral or dorsal surface of the hull, unrolled in steps of 1 mm."""
+    arc = np.arange(0.0, field.length_mm + 5, STEP_MM)
+    lateral = np.arange(-HALF_WIDTH_MM, HALF_WIDTH_MM + 0.1, STEP_MM)
+    depth = np.arange(*DEPTHS_MM, field.spacing_mm)
+    points = field.frame.points(np.stack(np.meshgrid(arc, lateral, depth, indexing="ij"), axis=-1))
+    hull = field.sampled(field.hull.astype(np.float32), points, 0.0) > 0.5
+    hu = field.sampled(field.hu, points, -1000.0)
+    seen = field.sampled(field.seen.astype(np.float32), points, 0.0) > 0.99
+    if face is Face.POSTERIOR:
+        hull, hu, seen, depth = hull[..., ::-1], hu[..., ::-1], seen[..., ::-1], depth[::-1]
+    first = hull.argmax(axis=2)
+    shell = np.arange(round(SHELL_MM[0] / field.spacing_mm), round(SHELL_MM[1] / field.spacing_mm) + 1)
+    index = np.clip(first[..., None] + shell, 0, len(depth) - 1)
+    brightest = np.take_along_axis(hu, index, axis=2).max(axis=2)
+    whole = np.asarray(np.take_along_axis(seen, index, axis=2).all(axis=2) & hull.any(axis=2))
+    return UnrolledSurface(arc, lateral, brightest, depth[first].astype(np.float32), whole)
+
+
+def reopened(surface: UnrolledSurface, key: Key, expected: Expected) -> Reopened | None:
+    """The gap in the cortex that is most like the expected foramen, or None where none is clear."""
+    level, side, face = key
+    sign = 1.0 if side is Side.LEFT else -1.0
+    radius = value(f"anatomy.{level.lower()}_{face}_foramen_diameter") / 2
+    arc, lateral = np.meshgrid(surface.arc_mm, surface.lateral_mm * sign, indexing="ij")
+    away_arc = (arc - expected.arc_mm) / max(expected.arc_sd_mm, LEAST_REACH_MM / REACH_SD)
+    away_lateral = (lateral - expected.lateral_mm) / max(expected.lateral_sd_mm, LEAST_REACH_MM / REACH_SD)
+    away = away_arc**2 + away_lateral**2
+    inner, rim = _disc_and_rim(surface.hu, 0.7 * radius, radius)
+    contrast = rim - inner
+    allowed = (away < REACH_SD**2) & surface.seen & (lateral > 0)
+    if not allowed.any():
+        return None
+    score = np.where(allowed, contrast - PRIOR_PRICE_HU * away, -np.inf)
+    n, m = np.unravel_index(int(score.argmax()), score.shape)
+    if contrast[n, m] < value("anatomy.reopening_contrast") or inner[n, m] > value("anatomy.reopening_darkest"):
+        return None
+    threshold = 0.5 * (inner[n, m] + rim[n, m])
+    near = np.hypot(arc - arc[n, m], lateral - lateral[n, m]) < 1.6 * radius
+    gap = ndimage.label((surface.hu < threshold) & near)[0]
+    own = (gap == gap[n, m]) & near if gap[n, m] else np.hypot(arc - arc[n, m], lateral - lateral[n, m]) < radius
+    weights = own.astype(np.float64)
+    centre_arc, centre_lateral = (float((grid * weights).sum() / weights.sum()) for grid in (arc, lateral))
+    row = int(np.argmin(np.abs(surface.arc_mm - centre_arc)))
+    column = int(np.argmin(np.abs(surface.lateral_mm - sign * centre_lateral)))
+    depth = float(surface.depth_mm[row, column])
+    diameter = float(np.clip(2 * np.sqrt(weights.sum() * STEP_MM**2 / np.pi), radius, 3 * radius))
+    return Reopened(np.array([centre_arc, sign * centre_lateral, depth]), diameter, float(contrast[n, m]))
+
+
+def _disc_and_rim(image: FloatArray, inner_mm: float, rim_mm: float) -> tuple[Array, Array]:
+    """Mean of a disc around each place, and mean of the ring outside the foramen's radius."""
+    reach = int(np.ceil((rim_mm + RIM_MM) / STEP_MM))
+    distance = STEP_MM * np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1])
+    disc, ring = distance <= inner_mm, (distance > rim_mm) & (distance <= rim_mm + RIM_MM)
+    inner, rim = (
+        ndimage.convolve(image.astype(np.float64), part / part.sum(), mode="nearest") for part in (disc, ring)
+    )
+    return inner, rim
+
+
+def surface_depth_mm(surface: UnrolledSurface, arc_mm: float, lateral_mm: float) -> float:
+    """Depth of the hull's surface at an arc length and lateral position."""
+    row = int(np.argmin(np.abs(surface.arc_mm - arc_mm)))
+    column = int(np.argmin(np.abs(surface.lateral_mm - lateral_mm)))
+    return float(surface.depth_mm[row, column])
