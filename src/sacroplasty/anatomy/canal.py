@@ -34,9 +34,13 @@ FILLED_WEIGHT = 0.6
 LEAST_SCORE = 0.08
 # Deeper than this below the mask's surface a dark voxel is no filled lumen.
 FILLED_DEPTH_MM = 7.0
+# A filled canal is opened this far around its path.
+FILLED_REACH_MM = 6.0
 # A roof is looked for this far behind the path, across this half strip.
 ROOF_REACH_MM = 14.0
 ROOF_STRIP_MM = 2.4
+# How much the missing roof recedes per mm above the first closed slice.
+ROOF_LEAN = 0.15
 # A column from floor to roof longer than this has run out of an opening.
 OPEN_COLUMN_MM = 22.0
 
@@ -112,7 +116,12 @@ def find_path(field: SacrumField, slices: Straightened) -> CanalPath:
         )
     floor, ceiling = _columns(slices, n, x, d)
     roof = _roof(slices, n, x, d)
-    depth = _behind_body(slices, n, slices.depth_mm[d], roof, ceiling - floor)
+    depth = slices.depth_mm[d]
+    above = _behind_body(slices, n, depth, roof, ceiling - floor)
+    if above is not None:
+        rows = slice(0, len(above[0]))
+        floor[rows], ceiling[rows] = above
+        depth[rows] = 0.5 * (above[0] + above[1])
     coordinates = np.stack([slices.arc_mm[n], slices.lateral_mm[x], depth], axis=-1)
     coordinates = ndimage.gaussian_filter1d(coordinates, 1.0, axis=0, mode="nearest")
     return CanalPath(
@@ -127,14 +136,16 @@ def find_path(field: SacrumField, slices: Straightened) -> CanalPath:
     )
 
 
-def _behind_body(slices: Straightened, n: IntArray, depth: Array, roof: Array, height: Array) -> Array:
-    """The path's depths, with those above the first closed roof put half a canal's height behind the body's back wall:
-    under the open roof of L5/S1 nothing else holds the path.
+def _behind_body(
+    slices: Straightened, n: IntArray, depth: Array, roof: Array, height: Array
+) -> tuple[Array, Array] | None:
+    """Floor and ceiling of the slices above the first closed roof: the body's back wall, and a canal's depth behind.
+    Under the open roof of L5/S1 nothing else holds the path. None where the wall is not seen.
     """
     closed = np.flatnonzero((ndimage.median_filter(roof, 5) > 0.5) & ~np.isnan(height) & (slices.arc_mm[n] > 8))
     if not len(closed):
-        return depth
-    half = 0.5 * float(np.median(height[closed[:10]]))
+        return None
+    room = float(np.median(height[closed[:10]]))
     middle = np.abs(slices.lateral_mm) < 3
     walls = np.full(len(n), np.nan)
     for row in range(closed[0]):
@@ -145,12 +156,12 @@ def _behind_body(slices: Straightened, n: IntArray, depth: Array, roof: Array, h
             walls[row] = slices.depth_mm[first + gone[0]] if len(gone) else np.nan
     known = np.flatnonzero(~np.isnan(walls))
     if len(known) < 3:
-        return depth
-    above = np.interp(np.arange(closed[0]), known, ndimage.median_filter(walls[known], 9)) + half
-    # A wall that recedes from the first closed slice on is the back of a process and not of the body.
-    result = depth.copy()
-    result[: closed[0]] = np.clip(above, depth[closed[0]] - 6, None)
-    return result
+        return None
+    floor = np.interp(np.arange(closed[0]), known, ndimage.median_filter(walls[known], 9))
+    # A wall in front of the first closed slice's canal is a gap in the body's mask and not its back.
+    floor = np.clip(floor, depth[closed[0]] - 0.5 * room - 6, None)
+    # Cranially the roof leans dorsally: the lamina of L5 lies behind that of S1.
+    return floor, floor + room + ROOF_LEAN * np.arange(closed[0], 0, -1)
 
 
 def _scores(slices: Straightened, columns: slice) -> FloatArray:
@@ -223,9 +234,13 @@ def _columns(slices: Straightened, n: IntArray, x: IntArray, d: IntArray) -> tup
 
 def opened_bone(field: SacrumField, path: CanalPath) -> BoolArray:
     """The sacrum's mask with dark voxels near the canal's path taken out, where the mask had filled the canal."""
+    line = path.points_mm[: path.last_closed + 1]
+    filled = line[field.sampled(field.signed_mm, line, -1.0) > 0]
+    if not len(filled):
+        return field.bone
     near = np.argwhere(field.bone & (np.abs(field.x_mm) < 14) & (field.signed_mm < FILLED_DEPTH_MM))
     places = field.grid.patient_from_voxel.points(near)
-    distance, _ = cKDTree(path.points_mm[: path.last_closed + 1]).query(places, distance_upper_bound=8.0)
+    distance, _ = cKDTree(filled).query(places, distance_upper_bound=FILLED_REACH_MM)
     near = near[np.isfinite(distance)]
     dark = ndimage.gaussian_filter(field.hu, 0.7) < value("anatomy.lumen_hu")
     opened = field.bone.copy()
@@ -250,7 +265,7 @@ def canal_lumen(
     known = ~np.isnan(widths)
     if known.sum() < 2:
         return inside
-    inside = inside | _under_missing_roof(field, path, inside, outside)
+    inside = inside | _under_missing_roof(field, path, outside)
     limit = np.interp(field.s_mm, np.array(anchors)[known], widths[known] + field.spacing_mm / 2)
     middle = np.interp(field.s_mm, path.arc_mm, path.lateral_mm)
     return np.asarray(inside & (np.abs(field.x_mm - middle) <= limit))
@@ -270,18 +285,17 @@ def _half_width(field: SacrumField, inside: BoolArray, arc_mm: float) -> float:
     if not near.any():
         return float("nan")
     slice_of, reach = np.rint(field.s_mm[near]).astype(int), np.abs(field.x_mm[near])
-    return float(np.median([reach[slice_of == n].max() for n in np.unique(slice_of)]))
+    width = float(np.median([reach[slice_of == n].max() for n in np.unique(slice_of)]))
+    return min(width, value("assumptions.canal_half_width_high"))
 
 
-def _under_missing_roof(field: SacrumField, path: CanalPath, inside: BoolArray, outside: BoolArray) -> BoolArray:
+def _under_missing_roof(field: SacrumField, path: CanalPath, outside: BoolArray) -> BoolArray:
     """Free voxels of the canal under the open roof of L5/S1: in front of the prolonged roof of the closed slices."""
-    closed = path.closed & ~np.isnan(path.ceiling_mm)
-    if closed.sum() < 3:
-        return np.zeros_like(inside)
-    first = path.arc_mm[closed][0]
-    roof = np.interp(field.s_mm, path.arc_mm[closed], path.ceiling_mm[closed])
-    # Cranially the roof leans dorsally: the lamina of L5 lies behind that of S1.
-    roof = roof + 0.35 * np.maximum(first - field.s_mm, 0)
-    floor = np.interp(field.s_mm, path.arc_mm[closed], path.floor_mm[closed]) - 1.0
-    cranial = (field.s_mm > 0) & (field.s_mm < first + 3)
-    return np.asarray(outside & field.hull & cranial & (field.d_mm < roof) & (field.d_mm > floor))
+    known = ~np.isnan(path.ceiling_mm)
+    closed = np.flatnonzero(path.closed & known & (path.arc_mm > 8))
+    if len(closed) < 3:
+        return np.zeros_like(outside)
+    roof = np.interp(field.s_mm, path.arc_mm[known], path.ceiling_mm[known])
+    floor = np.interp(field.s_mm, path.arc_mm[known], path.floor_mm[known]) - 1.0
+    cranial = (field.s_mm > 0) & (field.s_mm < path.arc_mm[closed[0]] + 3)
+    return np.asarray(outside & cranial & (field.d_mm < roof) & (field.d_mm > floor))

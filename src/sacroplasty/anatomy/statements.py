@@ -16,6 +16,8 @@ from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State, as_point
 from sacroplasty.space import Points
 
+# A posterior opening this much wider than the norm has merged with a gap of the roof.
+MERGED_RATIO = 1.5
 # An opening this near to the end of the data may be the cut itself.
 BORDER_CONFIDENCE = 0.5
 
@@ -33,7 +35,8 @@ class Statements:
 
 def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, end_arc_mm: float) -> Statements:
     """One statement for each of the sixteen foramina. `end_arc_mm` is where the data end caudally."""
-    places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in assignment.openings.items()}
+    sure = {key: o for key, o in assignment.openings.items() if not _merged(key, o)}
+    places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in sure.items()}
     surfaces = {face: unrolled_surface(field, face) for face in Face}
     gaps: dict[Key, Reopened] = {}
     for key in sorted(KEYS, key=lambda k: (k[2] is Face.POSTERIOR, FORAMINAL_LEVELS.index(k[0]), k[1] is Side.LEFT)):
@@ -47,17 +50,24 @@ def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, 
     expected_all = expected_foramina(places)
     foramina = []
     for key in KEYS:
-        if key in assignment.openings:
-            foramina.append(_measured(field, key, assignment.openings[key], slice_mm))
-        elif key in gaps:
+        if key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
+        elif key in assignment.openings:
+            foramina.append(_measured(key, assignment.openings[key], slice_mm))
         else:
             foramina.append(_inferred(field, key, expected_all[key], surfaces[key[2]], end_arc_mm))
     arcs, states, spreads = _level_arcs(assignment, gaps, expected_all, end_arc_mm)
     return Statements(tuple(foramina), assignment.openings, arcs, states, spreads)
 
 
-def _measured(field: SacrumField, key: Key, opening: Opening, slice_mm: float) -> Foramen:
+def _merged(key: Key, opening: Opening) -> bool:
+    """A posterior opening has merged with a gap of the roof beside it, so that its centre means nothing."""
+    level, _, face = key
+    norm = value(f"anatomy.{level.lower()}_{face}_foramen_diameter")
+    return face is Face.POSTERIOR and bool(np.sqrt(opening.width_mm * opening.height_mm) > MERGED_RATIO * norm)
+
+
+def _measured(key: Key, opening: Opening, slice_mm: float) -> Foramen:
     level, side, face = key
     base = value("anatomy.foramen_anterior_sd" if face is Face.ANTERIOR else "anatomy.foramen_posterior_sd")
     return Foramen(
