@@ -113,8 +113,8 @@ def clearances(scene: Scene, rule: ApproachRule, needle: Needle, trajectory: Tra
         if tube.group in required:
             distance, f = polyline_distance(np.asarray(trajectory.entry_mm), end, tube.points_mm)
             exact = distance - tube.radius_mm - needle.radius_mm
-            where = as_point(trajectory.point_at(f * length))
-            found.append(Clearance(tube.name, exact, f * length, where, required[tube.group], estimate_mm=exact))
+            place = as_point(trajectory.point_at(f * length))
+            found.append(Clearance(tube.name, exact, f * length, place, required[tube.group], estimate_mm=exact))
     return tuple(sorted(found, key=lambda c: (c.distance_mm - c.required_mm, c.structure)))
 
 

@@ -170,13 +170,19 @@ def _tubes(anatomy: Anatomy) -> tuple[Tube, ...]:
 
 
 def _root_tube(root: RootCourse, anatomy: Anatomy) -> Tube | None:
-    """A root outside the canal (inside, the canal itself is the keep-out); None where nothing of it is outside."""
+    """A root from where it leaves the canal (inside, the canal itself is the keep-out); None where it never does."""
     points = np.asarray(root.points_mm)
-    value = anatomy.labels.values.get("canal", -1)
-    outside = np.flatnonzero(anatomy.labels.at(points) != value)
+    canal = anatomy.labels.values.get("canal", -1)
+    outside = np.flatnonzero(anatomy.labels.at(points) != canal)
     if not len(outside):
         return None
-    return Tube(root.name, ROOTS, points[outside[0] :], root.radius_mm + root.uncertainty_mm, root.level, root.side)
+    first = int(outside[0])
+    if first:
+        steps = np.linspace(0.0, 1.0, 64)[:, None]
+        leaving = points[first - 1] + steps * (points[first] - points[first - 1])
+        wall = leaving[int(np.argmax(anatomy.labels.at(leaving) != canal))]
+        points = np.concatenate([wall[None], points[first:]])
+    return Tube(root.name, ROOTS, points, root.radius_mm + root.uncertainty_mm, root.level, root.side)
 
 
 def _foramen_tube(foramen: Foramen) -> Tube:

@@ -27,7 +27,9 @@ def one_per_cell(local_mm: Points, cell_mm: float) -> npt.NDArray[np.intp]:
     """Indices of the point nearest to the centre of each occupied cell, cells centred on multiples of `cell_mm`."""
     cell = np.rint(local_mm / cell_mm)
     off = np.linalg.norm(local_mm - cell * cell_mm, axis=1)
-    order = np.lexsort((np.round(off, 6), cell[:, 2], cell[:, 1], cell[:, 0]))
+    # Ties go by place with |x|, so that left and right are chosen alike.
+    place = (np.abs(local_mm[:, 0]), local_mm[:, 1], local_mm[:, 2])
+    order = np.lexsort((*(np.round(p, 4) for p in place), np.round(off, 4), cell[:, 2], cell[:, 1], cell[:, 0]))
     first = np.ones(len(order), dtype=bool)
     first[1:] = (cell[order][1:] != cell[order][:-1]).any(axis=1)
     return np.asarray(order[first])

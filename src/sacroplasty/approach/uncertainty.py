@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numba import njit, prange
 from scipy.special import betaincinv
 
-from sacroplasty.approach.distance import Field, polyline_distance, trilinear
+from sacroplasty.approach.distance import Field, clip, polyline_distance, trilinear
 from sacroplasty.approach.judge import Judgement, judged_end
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import TUNNELS, Scene
@@ -68,31 +68,34 @@ def placement_error(guidance: str) -> PlacementError:
 
 
 def placements(
-    trajectory: Trajectory, error: PlacementError, draws: int = DRAWS, seed: int = SEED
+    scene: Scene, trajectory: Trajectory, error: PlacementError, draws: int = DRAWS, seed: int = SEED
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Entries and judged ends (draws, 3) of needles placed with the error; the same seed gives the same draws.
 
     The tip's error splits into an aim error, which grows with depth from the entry, and a shift of the whole needle.
+    Half of the draws mirror the other half across the needle's own plane, so that left and right sides agree.
     """
     rng = np.random.default_rng(seed)
-    across = _across(trajectory.direction)
+    half = rng.standard_normal((draws - draws // 2, 8))
+    normal = np.concatenate([half, half * np.array([1, -1, 1, -1, 1, 1, -1, 1])])[:draws]
+    across = _across(scene, trajectory.direction)
+    axes = np.stack([trajectory.direction, *across])
     length = trajectory.length_mm
     aim = min(math.radians(error.angle_deg) * length, error.tip_mm)
     shift = math.sqrt(max(error.tip_mm**2 - aim**2, 0.0))
-    moved = shift * rng.standard_normal((draws, 2)) @ across
-    registered = error.registration_mm * rng.standard_normal((draws, 3))
     drift = value("assumptions.approach_bevel_drift") * length**2
-    aimed = math.hypot(aim, drift) * rng.standard_normal((draws, 2)) @ across
-    deeper = error.depth_mm * rng.standard_normal((draws, 1)) * trajectory.direction
-    entries = np.asarray(trajectory.entry_mm) + moved + registered
-    return entries, judged_end(trajectory) + moved + registered + aimed + deeper
+    moved = shift * normal[:, 0:2] @ across + error.registration_mm * normal[:, 4:7] @ axes
+    aimed = math.hypot(aim, drift) * normal[:, 2:4] @ across + error.depth_mm * normal[:, 7:] * trajectory.direction
+    return np.asarray(trajectory.entry_mm) + moved, judged_end(trajectory) + moved + aimed
 
 
-def _across(direction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Two unit vectors (2, 3) across a direction."""
-    helper = np.eye(3)[int(np.argmin(np.abs(direction)))]
-    first = np.cross(direction, helper)
-    first /= np.linalg.norm(first)
+def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Two unit vectors (2, 3) across a direction, the first in the sagittal plane as far as the direction allows."""
+    frame = scene.anatomy.frame
+    first = np.cross(direction, frame.left)
+    if np.linalg.norm(first) < 1e-3:
+        first = np.asarray(frame.cranial)
+    first = first / np.linalg.norm(first)
     return np.stack([first, np.cross(direction, first)])
 
 
@@ -104,7 +107,7 @@ def with_breach(
     Touching is judged on the clearance's lower bound, so the probability errs to the high side. The upper bound is
     Clopper-Pearson's, one-sided.
     """
-    entries, ends = placements(judgement.trajectory, error, draws, seed)
+    entries, ends = placements(scene, judgement.trajectory, error, draws, seed)
     starts, stops = scene.voxels(entries) - scene.offset, scene.voxels(ends) - scene.offset
     tubes = {tube.name: tube for tube in scene.tubes}
     path = judgement.trajectory
@@ -144,13 +147,14 @@ def _touches(field: Field, start, end, spacing, threshold):  # type: ignore[no-u
     """Whether the field falls below the threshold between two points, by steps no longer than the room left."""
     d = end - start
     length = math.sqrt((d * d).sum()) * spacing
-    s = 0.0
-    while s <= length:
+    enter, leave = clip(start, end, field.shape)
+    s, last = enter * length, leave * length
+    while s <= last:
         f = s / length
         room = trilinear(field, start[0] + f * d[0], start[1] + f * d[1], start[2] + f * d[2]) - threshold
         if room < 0.0:
             return True
-        s += min(max(room, 0.25 * spacing), 5.0)
+        s += max(room, 0.25 * spacing)
     return False
 
 
@@ -193,7 +197,7 @@ def tolerance_cone(
     """
     field = margin_field(scene, tuple((name, 0.0) for name in rule.margins))
     threshold = needle.radius_mm + _QUANTILE_1_PERCENT * error.registration_mm
-    across = _across(trajectory.direction)
+    across = _across(scene, trajectory.direction)
     azimuths = 2 * math.pi * np.arange(_AZIMUTHS) / _AZIMUTHS
     ring = np.stack([np.cos(azimuths), np.sin(azimuths)], axis=1) @ across
     entry, end = np.asarray(trajectory.entry_mm), judged_end(trajectory)

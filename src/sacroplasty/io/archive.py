@@ -12,6 +12,9 @@ from sacroplasty.io.verdict import rejected
 
 MAXIMUM_MEMBERS = 20_000
 MAXIMUM_BYTES = 3_000_000_000
+# An archive may unpack to this without question, or to this many times its own size; images never shrink further.
+FREE_BYTES = 200_000_000
+MAXIMUM_RATIO = 50
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 _BLOCK = 1 << 20
 
@@ -21,7 +24,7 @@ def unpacked(path: Path, folder: Path) -> int:
 
     Members that are links or devices, or whose names leave the archive, and archives that are too large are refused.
     """
-    budget = MAXIMUM_BYTES
+    budget = min(MAXIMUM_BYTES, max(FREE_BYTES, MAXIMUM_RATIO * path.stat().st_size))
     count = 0
     try:
         for name, stream in _members(path):
@@ -33,8 +36,7 @@ def unpacked(path: Path, folder: Path) -> int:
                 while block := stream.read(_BLOCK):
                     budget -= len(block)
                     if budget < 0:
-                        limit = MAXIMUM_BYTES // 10**6
-                        raise rejected("SAC-G007", "The archive unpacks to too much data", got=f"over {limit} MB")
+                        raise rejected("SAC-G007", "The archive unpacks to far more data than its size promises")
                     out.write(block)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         remedy = "Pack the series again"

@@ -13,6 +13,7 @@ import pydicom
 
 from sacroplasty.io.dicom_headers import Slice, read_headers, regular_files
 from sacroplasty.io.dicom_stacks import SAME_PLACE_MM, Stack, chosen_stack, heights_mm, stacks_of, unreadable_remark
+from sacroplasty.io.gate import UNIT_TOLERANCE
 from sacroplasty.io.raw import Array, RawImage
 from sacroplasty.io.verdict import Remark, rejected
 from sacroplasty.space import Points
@@ -67,40 +68,40 @@ def load_dicom(path: Path, series: str | None = None, modality: str | None = Non
 def _require_header(stack: Stack) -> None:
     """Refuse what no later step could mend: no place, no scale, no Hounsfield rule, odd pixels."""
     for one in stack.slices:
-        where = f"{one.path.name}" if one.frame is None else f"{one.path.name} frame {one.frame + 1}"
-        if one.position is None or one.orientation is None:
-            raise rejected(
-                "SAC-G020",
-                "An image does not say where it lies in the patient",
-                got=where,
-                remedy="Export the original axial series, not screen captures",
-            )
-        if not np.isfinite([*one.position, *one.orientation]).all():
-            raise rejected(
-                "SAC-G021", "Position or orientation is not finite", got=where, remedy="Export the series again"
-            )
-        if one.spacing is None:
-            raise rejected(
-                "SAC-G022", "Pixel spacing is missing or not two numbers", got=where, remedy="Export it again"
-            )
-        if one.modality == "CT" and (one.slope is None or one.intercept is None):
-            raise rejected(
-                "SAC-G030",
-                "Rescale slope or intercept is missing, so values are not Hounsfield units",
-                got=where,
-                remedy="Export the original CT images",
-            )
-        scale = (1.0 if one.slope is None else one.slope, one.intercept or 0.0)
-        plausible = one.modality != "CT" or (0.01 <= scale[0] <= 100 and abs(scale[1]) <= 32768)
-        if not np.isfinite(scale).all() or not plausible or scale[0] == 0:
-            raise rejected(
-                "SAC-G030", "The rescale rule is not plausible", got=f"slope {scale[0]}, intercept {scale[1]}"
-            )
+        where = one.path.name if one.frame is None else f"{one.path.name} frame {one.frame + 1}"
+        _require_place(one, where)
+        _require_scale(one, where)
         if one.photometric != "MONOCHROME2" or one.samples != 1 or one.bits_allocated != 16:
             got = f"{one.photometric}, {one.samples} samples, {one.bits_allocated} bits"
-            raise rejected(
-                "SAC-G034", "Pixels are not 16-bit MONOCHROME2", got=got, remedy="Export the original images"
-            )
+            remedy = "Export the original images"
+            raise rejected("SAC-G034", "Pixels are not 16-bit MONOCHROME2", got=got, remedy=remedy)
+
+
+def _require_place(one: Slice, where: str) -> None:
+    if one.position is None or one.orientation is None:
+        what = "An image does not say where it lies in the patient"
+        remedy = "Export the original axial series, not screen captures"
+        raise rejected("SAC-G020", what, got=where, remedy=remedy)
+    row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
+    unit = np.abs([row @ row - 1, column @ column - 1, row @ column]).max()
+    if not np.isfinite(one.position).all() or not unit <= UNIT_TOLERANCE:
+        what = "Position or orientation is not finite, not unit or not perpendicular"
+        raise rejected("SAC-G021", what, got=where, remedy="Export the series again")
+    if one.spacing is None or not min(one.spacing) > 0:
+        what = "Pixel spacing is missing or not two positive numbers"
+        raise rejected("SAC-G022", what, got=where, remedy="Export the series again")
+
+
+def _require_scale(one: Slice, where: str) -> None:
+    if one.modality == "CT" and (one.slope is None or one.intercept is None):
+        what = "Rescale slope or intercept is missing, so values are not Hounsfield units"
+        raise rejected("SAC-G030", what, got=where, remedy="Export the original CT images")
+    slope, intercept = 1.0 if one.slope is None else one.slope, one.intercept or 0.0
+    plausible = one.modality != "CT" or (0.01 <= slope <= 100 and abs(intercept) <= 32768)
+    if not np.isfinite([slope, intercept]).all() or not plausible or slope == 0:
+        got = f"{where}: slope {slope}, intercept {intercept}"
+        remedy = "Export the original images"
+        raise rejected("SAC-G030", "The rescale rule is not plausible", got=got, remedy=remedy)
 
 
 def _steps(plane: Slice) -> tuple[Points, Points]:

@@ -102,7 +102,12 @@ def _looks_like_dicom(path: Path) -> bool:
 
 
 def slices_of(header: Dataset, path: Path) -> list[Slice]:
-    """The image planes of one object; none for objects without rows and columns (reports, directories, plans)."""
+    """The image planes of one object; none for those without rows and columns (reports, plans).
+
+    Raises ValueError where the object is cut short.
+    """
+    if not header.get("SOPClassUID"):
+        raise ValueError("an object without a class is cut short")
     if not header.get("Rows") or not header.get("Columns"):
         return []
     frames = header.get("PerFrameFunctionalGroupsSequence")

@@ -152,7 +152,7 @@ def _extent(raw: RawImage) -> tuple[Remark, ...]:
         words = " x ".join(f"{e:.0f}" for e in extent)
         remarks.append(Remark("SAC-G028", f"The field of view is only {words} mm."))
     thickest = max(_pitch(raw), *np.linalg.norm([raw.first_step_mm, raw.second_step_mm], axis=1))
-    if thickest > PLANNING_SLICE_MM + 1e-6:
+    if thickest > PLANNING_SLICE_MM + 0.01:
         text = f"Slices {thickest:.2f} mm apart: planning should use at most {PLANNING_SLICE_MM} mm."
         remarks.append(Remark("SAC-G026", text))
     return tuple(remarks)
@@ -172,6 +172,7 @@ def checked_values(raw: RawImage) -> tuple[Remark, ...]:
 # Hounsfield limits of what every CT of a body holds, and shares of voxels that decide.
 _AIR_HU = -300
 _SOFT_HU = (-200, 250)
+_FAT_HU = -30
 _DENSE_HU = 700
 _LEAST_SOFT = 0.02
 _MOST_DENSE = 0.25
@@ -193,5 +194,10 @@ def _hounsfield(raw: RawImage) -> tuple[Remark, ...]:
             remedy="Check rescale slope and intercept, or convert the image from DICOM again",
         )
     if air == 0:
+        # Inside a body there is fat and bone even where no air is in view; rescaled greys have neither.
+        if raw.array.min() > _FAT_HU or raw.array.max() < _SOFT_HU[1]:
+            remedy = "Convert the image from DICOM again"
+            got = f"values from {raw.array.min()} to {raw.array.max()}"
+            raise rejected("SAC-G031", "The values are not plausible Hounsfield units", got=got, remedy=remedy)
         return (Remark("SAC-G032", "There is no air in view, so the Hounsfield scale could not be checked."),)
     return ()

@@ -16,7 +16,7 @@ import numpy as np
 
 from sacroplasty.errors import InputError
 from sacroplasty.io.atomic import write_atomically
-from sacroplasty.io.nifti_header import corners_from_bytes
+from sacroplasty.io.nifti_header import announced_bytes, corners_from_bytes, is_header, scale_from_bytes
 from sacroplasty.io.raw import Array, RawImage, raw_from_affine
 from sacroplasty.io.storage import RAS_TO_LPS
 from sacroplasty.io.verdict import Remark, rejected
@@ -46,7 +46,7 @@ def load_nifti(path: Path) -> RawImage:
         "label_names": json.dumps(own.get("names") or _caret_names(image.header)),
     }
     return raw_from_affine(
-        _scaled(image).reshape(shape),
+        _scaled(image, raw).reshape(shape),
         affine,
         remarks=_unit_remarks(image.header),
         about=about,
@@ -55,17 +55,21 @@ def load_nifti(path: Path) -> RawImage:
 
 
 def _inflated(path: Path) -> bytes:
-    """The file's bytes, decompressed within a budget; gzip's checksum is verified before any parser sees them."""
+    """The file's bytes, decompressed no further than its header announces; gzip's checksum is verified first."""
     raw = path.read_bytes()
     if raw[:2] != b"\x1f\x8b":
         return raw
-    pieces, total = [], 0
+    pieces: list[bytes] = []
+    total, budget = 0, MAXIMUM_BYTES
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            while piece := stream.read(1 << 24):
+            while piece := stream.read(1 << 20):
+                if not pieces:
+                    budget = min(budget, announced_bytes(piece))
                 total += len(piece)
-                if total > MAXIMUM_BYTES:
-                    raise rejected("SAC-G004", "The file unpacks to more than any CT", got=f"over {total // 10**6} MB")
+                if total > budget:
+                    what = "The file unpacks to more than its header announces, or more than any CT"
+                    raise rejected("SAC-G004", what, got=f"over {total // 10**6} MB")
                 pieces.append(piece)
     except (OSError, EOFError, zlib.error) as error:
         raise rejected(
@@ -75,7 +79,7 @@ def _inflated(path: Path) -> bytes:
 
 
 def _parsed(raw: bytes, name: str) -> Any:
-    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+    for kind in () if not is_header(raw) else (nib.Nifti1Image, nib.Nifti2Image):
         try:
             return kind.from_bytes(raw)
         except MemoryError:
@@ -118,7 +122,9 @@ def _trusted_affine(header: Any, shape: tuple[int, int, int]) -> Points:
     for form in forms:
         if not np.isfinite(form).all() or abs(np.linalg.det(form[:3, :3])) < 1e-12:
             raise rejected(
-                "SAC-G021", "The orientation is not finite or not spanning space", got=np.round(form, 4).tolist()
+                "SAC-G021",
+                "The orientation is not finite or not spanning space",
+                got=np.array2string(form.ravel(), precision=4),
             )
     if len(forms) == 2:
         index = np.array([(i, j, k) for k in (0, shape[2] - 1) for j in (0, shape[1] - 1) for i in (0, shape[0] - 1)])
@@ -145,20 +151,23 @@ def _unit_remarks(header: Any) -> tuple[Remark, ...]:
     raise rejected("SAC-G043", "The image's unit of length is not mm", got=unit, remedy="Convert it to millimetres")
 
 
-def _scaled(image: Any) -> Array:
-    """Voxel values with slope and intercept applied; NaN or 0 as slope mean none, as the standard says."""
-    header = image.header
-    slope, intercept = (float(image.dataobj.slope), float(image.dataobj.inter))
-    if not np.isfinite([slope, intercept]).all() or np.isinf(float(header["scl_slope"])):
-        raise rejected("SAC-G030", "The slope or intercept is not finite", got=f"{slope}, {intercept}")
-    if abs(slope) > 1e4 or abs(intercept) > 1e5:
-        raise rejected("SAC-G030", "The slope or intercept is not plausible", got=f"{slope}, {intercept}")
+def _scaled(image: Any, raw: bytes) -> Array:
+    """Voxel values with slope and intercept applied; a slope of NaN or 0 means none, as the standard says."""
+    slope, intercept = scale_from_bytes(raw)
+    if np.isnan(slope) or slope == 0.0:
+        slope, intercept = 1.0, 0.0
+    if not np.isfinite([slope, intercept]).all() or abs(slope) > 1e4 or abs(intercept) > 1e5:
+        got, remedy = f"slope {slope:g}, intercept {intercept:g}", "Convert the image from DICOM again"
+        raise rejected("SAC-G030", "The rescale rule is not plausible", got=got, remedy=remedy)
+    announced = float(np.prod([float(n) for n in image.shape])) * image.get_data_dtype().itemsize
+    if announced > len(raw):
+        got, remedy = f"{len(raw)} of {announced:.0f} bytes", "Copy or export it again"
+        raise rejected("SAC-G003", "The image ends before its last voxel", got=got, remedy=remedy)
     try:
         stored = np.asarray(image.dataobj.get_unscaled())
     except (OSError, ValueError) as error:
-        raise rejected(
-            "SAC-G003", "The image ends before its last voxel", got=str(error), remedy="Copy or export it again"
-        ) from error
+        remedy = "Copy or export it again"
+        raise rejected("SAC-G003", "The voxels cannot be read", got=str(error)[:120], remedy=remedy) from error
     if slope == 1.0 and intercept == 0.0:
         return stored
     return np.asarray(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept))

@@ -5,6 +5,7 @@ It exists to disagree: the gate compares its corners with those of the first rea
 
 from __future__ import annotations
 
+import math
 import struct
 
 import numpy as np
@@ -12,9 +13,13 @@ import numpy as np
 from sacroplasty.space import Points
 
 # Offsets of dim, pixdim, quaternion+offset, srow and codes, and the types of their numbers.
+# Bytes of the largest voxel type, and room for header and extensions.
+_LARGEST_VOXEL = 32
+_ROOM = 4_000_000
 _NIFTI1 = {
     "dim": (40, "8h"),
     "pixdim": (76, "8f"),
+    "scale": (112, "2f"),
     "codes": (252, "2h"),
     "quaternion": (256, "6f"),
     "rows": (280, "12f"),
@@ -22,21 +27,53 @@ _NIFTI1 = {
 _NIFTI2 = {
     "dim": (16, "8q"),
     "pixdim": (104, "8d"),
+    "scale": (176, "2d"),
     "codes": (344, "2i"),
     "quaternion": (352, "6d"),
     "rows": (400, "12d"),
 }
 
 
+def _layout(raw: bytes) -> tuple[str, dict[str, tuple[int, str]]] | None:
+    """Byte order and layout, by the size that the header says of itself; None where that is no NIfTI size."""
+    for order in "<>":
+        size = struct.unpack_from(order + "i", raw)[0] if len(raw) >= 348 else 0
+        layout = {348: _NIFTI1, 540: _NIFTI2}.get(size)
+        if layout is not None and len(raw) >= size:
+            return order, layout
+    return None
+
+
+def is_header(raw: bytes) -> bool:
+    """The bytes begin with a header of a size that NIfTI-1 or NIfTI-2 prescribes."""
+    return _layout(raw) is not None
+
+
+def announced_bytes(raw: bytes) -> int:
+    """Largest size of the whole file that its header allows, with room for extensions; small where it is no NIfTI."""
+    found = _layout(raw)
+    if found is None:
+        return _ROOM
+    dim = struct.unpack_from(found[0] + found[1]["dim"][1], raw, found[1]["dim"][0])
+    counts = [max(int(n), 1) for n in dim[1 : 1 + max(0, min(int(dim[0]), 7))]]
+    return _ROOM + math.prod(counts) * _LARGEST_VOXEL
+
+
+def scale_from_bytes(raw: bytes) -> tuple[float, float]:
+    """Slope and intercept as stored; (1, 0) where the header is not understood."""
+    found = _layout(raw)
+    if found is None:
+        return 1.0, 0.0
+    slope, intercept = struct.unpack_from(found[0] + found[1]["scale"][1], raw, found[1]["scale"][0])
+    return float(slope), float(intercept)
+
+
 def corners_from_bytes(raw: bytes) -> Points | None:
     """Centres of the eight corner voxels (8, 3) in LPS mm, i fastest; None where the header is not understood."""
-    for order in "<>":
-        size = struct.unpack_from(order + "i", raw)[0] if len(raw) >= 540 else 0
-        layout = {348: _NIFTI1, 540: _NIFTI2}.get(size)
-        if layout is not None:
-            break
-    else:
+    found = _layout(raw)
+    if found is None:
         return None
+    order, layout = found
     fields = {name: struct.unpack_from(order + kind, raw, offset) for name, (offset, kind) in layout.items()}
     qform_code, sform_code = fields["codes"]
     to_ras = _rows(fields["rows"]) if sform_code > 0 else _quaternion(fields["quaternion"], fields["pixdim"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from PIL import Image
 
+from sacroplasty.anatomy import Face, Foramen
 from sacroplasty.case import Case
-from sacroplasty.fluoroscopy import display_png
+from sacroplasty.fluoroscopy import Contour, Radiograph, displayed
 from sacroplasty.plan import NeedlePlan, Plan
 from sacroplasty.report.document import Figure
 from sacroplasty.report.imaging import (
@@ -23,7 +26,7 @@ from sacroplasty.report.imaging import (
     sagittal,
     slice_picture,
 )
-from sacroplasty.space import Mask
+from sacroplasty.space import Mask, Points
 
 # Colours that stay apart for the colour-blind (Okabe and Ito's palette).
 _COLOURS = {
@@ -59,8 +62,7 @@ def _slices(
     return tuple(
         Figure(
             slice_picture(case.ct, plane, window, overlays, _WIDE),
-            f"{plane.name[0].upper()}{plane.name[1:]} slice through {', '.join(f'{v:.0f}' for v in plane.centre_mm)} mm: "
-            f"{said}.",
+            f"{plane.name.capitalize()} slice through {', '.join(f'{v:.0f}' for v in plane.centre_mm)} mm: {said}.",
             0.5,
         )
         for plane in planes
@@ -104,10 +106,47 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
     return _slices(case, needle_planes(plan.first), overlays, said)
 
 
+def radiograph_png(shot: Radiograph, contours: Sequence[Contour] = ()) -> bytes:
+    """A radiograph for the eye as PNG: side letters, angles, position and scale burnt in."""
+    buffer = io.BytesIO()
+    Image.fromarray(displayed(shot, contours).rgb).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def view_contours(case: Case, shot: Radiograph) -> tuple[Contour, ...]:
+    """What to look for in a view: the planned needle, and the foramina as far as they are known."""
+    project = shot.view.detector_from_patient.points
+    contours = []
+    for foramen in case.require("anatomy").foramina:
+        if foramen.state.known and foramen.face is Face.ANTERIOR:
+            ring = _ring(foramen)
+            contours.append(Contour(project(ring), (86, 180, 233), f"{foramen.level}", dashed=True))
+    plan = case.plan
+    for needle in plan.needles if plan is not None else ():
+        ends = project([needle.trajectory.entry_mm, needle.tip_mm])
+        contours.append(Contour(ends, (240, 228, 66), "", width=1))
+    return tuple(contours)
+
+
+def _ring(foramen: Foramen) -> Points:
+    """A circle (25, 3) of the foramen's size across its axis."""
+    axis = np.asarray(foramen.axis)
+    first = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    first /= np.linalg.norm(first)
+    second = np.cross(axis, first)
+    turn = np.linspace(0, 2 * np.pi, 25)[:, None]
+    return np.asarray(foramen.centre_mm) + foramen.radius_mm * (np.cos(turn) * first + np.sin(turn) * second)
+
+
 def view_pictures(case: Case) -> tuple[Figure, ...]:
     """Every simulated radiograph with the needle where it projects."""
+    said = "planned needle yellow, anterior foramina blue"
     return tuple(
-        Figure(display_png(shot), f"{shot.view.name}, {shot.view.angles_label} (simulated).", 0.5)
+        Figure(
+            radiograph_png(shot, view_contours(case, shot)),
+            f"{shot.view.name}, {shot.view.angles_label} (simulated): {said}.",
+            0.5,
+        )
         for shot in case.views
     )
 
