@@ -12,7 +12,7 @@ from sacroplasty.plan import Clearance, Finding, NeedlePlan, Plan, Severity
 from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
-from sacroplasty.report.pictures import anatomy_pictures, lesion_pictures, needle_pictures, view_pictures
+from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures, view_pictures
 
 _UNITS = (("_mm2", "mm²"), ("_mm", "mm"), ("_ml_s", "mL/s"), ("_ml", "mL"), ("_deg", "°"), ("_hu", "HU"), ("_s", "s"))
 
@@ -96,7 +96,7 @@ def _lesion_section(case: Case, lesion: Lesion) -> Section:
          f"{wall.adjacent_area_mm2:.0f}")
         for wall in lesion.walls
     )  # fmt: skip
-    blocks: list[Block] = [Paragraph("; ".join(words) + "."), *remarks(lesion.findings), *lesion_pictures(case)]
+    blocks: list[Block] = [Paragraph("; ".join(words) + "."), *remarks(lesion.findings), *review_pictures(case)]
     if walls:
         blocks.append(Table(("Wall", "State", "Gone, mm²", "Next to the lesion, mm²"), walls, "Walls of the bone"))
     if lesion.measures:
