@@ -198,7 +198,7 @@ def _cement(case: Case, parameters: CementParameters, progress: Progress) -> Any
     return simulate_injection(
         case.ct,
         case.require("anatomy"),
-        case.lesion,
+        case.require("lesions")[0],
         require_plan(case),
         cement=parameters.cement,
         volume_ml=parameters.volume_ml,
@@ -209,7 +209,7 @@ def _cement(case: Case, parameters: CementParameters, progress: Progress) -> Any
 def _report(case: Case, parameters: ReportParameters, progress: Progress) -> Any:
     from sacroplasty.report import write_report
 
-    return lambda folder: write_report(case, folder, progress=progress)
+    return lambda folder, keys: write_report(case, folder, keys, progress=progress)
 
 
 STAGES: tuple[Stage, ...] = (
@@ -270,7 +270,7 @@ def create_case(folder: Path, ct: Path, reading: ReadParameters | None = None, n
     source = {
         **series.provenance,
         "verdict": series.verdict.value,
-        "remarks": [[r.code, r.message] for r in series.remarks],
+        "remarks": [[r.code, r.message] for r in series.warnings],
         "acknowledged": sorted(how.acknowledge),
     }
     stored = CaseFolder.create(folder, name or ct.name.split(".")[0] or "case")
@@ -315,7 +315,8 @@ def run_stage(
     facts = {"parameters": encode(_plain(parameters)), "evidence": sorted(keys), "made_from": made_from(stored, one)}
     forget = tuple(later for later in downstream(name) if stored.has(later))
     if callable(result):
-        stored.write(name, result, forget=forget, **facts)
+        used = evidence_keys(stored)
+        stored.write(name, lambda folder: result(folder, used), forget=forget, **facts)
         return before
     after = before.with_(**{one.gives: result})
     stored.write_value(name, result, forget=forget, extra=_pictures(after, name), **facts)
@@ -343,9 +344,12 @@ def made_from(stored: CaseFolder, one: Stage) -> dict[str, str]:
 def _pictures(case: Case, name: str) -> dict[str, bytes]:
     if name != "views":
         return {}
-    from sacroplasty.fluoroscopy import display_png
+    from sacroplasty.report.pictures import radiograph_png, view_contours
 
-    return {f"{number + 1:02d}_{shot.view.name}.png": display_png(shot) for number, shot in enumerate(case.views)}
+    return {
+        f"{number:02d}_{shot.view.name.replace(' ', '_')}.png": radiograph_png(shot, view_contours(case, shot))
+        for number, shot in enumerate(case.views, start=1)
+    }
 
 
 def run_all(stored: CaseFolder, parameters: Mapping[str, Any], progress: Progress = silent) -> Case:
@@ -369,6 +373,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     import shutil
 
     from sacroplasty.case import CaseFolder
+    from sacroplasty.io import write_nifti
     from sacroplasty.phantom import named_case
 
     progress(0.0, f"Building the digital patient {name}")
@@ -376,13 +381,20 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     if (folder / "case.json").exists():
         shutil.rmtree(folder)
     stored = CaseFolder.create(folder, name)
-    store_ct(stored, patient.ct, {"simulated": True, "phantom": name})
-    return run_all(stored, {}, progress)
+    store_ct(stored, patient.ct, {"simulated": True, "phantom": name, "source": patient.source})
+    mask = folder / "lesion_mask.nii.gz"
+    write_nifti(patient.lesion_mask, mask)
+    return run_all(stored, {"lesion": LesionParameters(mask=mask)}, progress)
 
 
 def evidence_of(folder: Path) -> tuple[str, ...]:
     """Every evidence key that the stored stages of a case used."""
     from sacroplasty.case import CaseFolder
 
-    stages = CaseFolder.open(folder).index["stages"].values()
+    return evidence_keys(CaseFolder.open(folder))
+
+
+def evidence_keys(stored: CaseFolder) -> tuple[str, ...]:
+    """Every evidence key that the stages stored so far used."""
+    stages = stored.index["stages"].values()
     return tuple(sorted({key for entry in stages for key in entry.get("evidence", ())}))

@@ -124,7 +124,7 @@ def test_coarser_keeps_the_mass_and_the_place():
 
 def test_guards_fire():
     grid = Grid.aligned([0, 0, 0], [9, 9, 9], 3.0)
-    with pytest.raises(GeometryError, match="not negative"):
-        PackedVolume.of(Volume(np.full(grid.shape, -1.0, np.float32), grid, "1/mm"))
+    with pytest.raises(GeometryError, match="must be finite"):
+        PackedVolume.of(Volume(np.full(grid.shape, np.nan, np.float32), grid, "1/mm"))
     with pytest.raises(GeometryError, match="too small"):
         PackedVolume.of(Volume(np.ones(grid.shape, np.float32), grid, "1/mm")).coarser(3)

@@ -33,10 +33,12 @@ from sacroplasty.lesion import (
     pain_mechanism,
     sins,
 )
+from sacroplasty.lesion.published import YEO, ZHANG_1, ZHANG_2, ZHANG_2_OVERRIDE_REASON
 from sacroplasty.plan import Level, Severity
-from tests.lesion.papers import YEO, ZHANG_1, ZHANG_2, ZHANG_2_OVERRIDE
 from tests.lesion.toy import ball
 
+# Role and day are not printed; the day is the year of publication.
+ZHANG_2_OVERRIDE = Override(ZHANG_2_OVERRIDE_REASON, "operator", "2008-01-01")
 HOLDS = Wall("ventral", Integrity.INTACT, 0.0, 120.0, (0.0, 0.0, -10.0))
 GONE = Wall("ventral", Integrity.BREACHED, 40.0, 120.0, (0.0, 0.0, -10.0), np.array([[0.0, 0.0, -10.0]]))
 FORAMEN = Wall("S1 anterior foramen right", Integrity.BREACHED, 25.0, 60.0, (-22.0, 5.0, -20.0))

@@ -26,6 +26,8 @@ METAL_HU = 2200.0
 COARSE_MM = 3.0
 # A table top and clothing are thinner than this; the body is not.
 TABLE_THICKNESS_MM = 9.0
+# On the fine grid: a sheet under the patient is thinner than this, every fold of skin thicker.
+SHEET_THICKNESS_MM = 5.0
 # More tissue than this against the rim of the field means that the body goes on beyond it.
 CUT_AREA_MM2 = 1500.0
 
@@ -65,7 +67,9 @@ def coarse_body(ct: Volume) -> CoarseBody:
     """The body on a 3 mm grid; AnatomyError where nothing like a body is seen."""
     coarse = isotropic(ct, COARSE_MM)
     values = np.asarray(coarse.array)
-    scanned = values > NO_DATA_HU
+    # Noise in air also falls this low, but never over a region.
+    unseen = np.pad(values <= NO_DATA_HU, 2, mode="edge")
+    scanned = ~ndimage.binary_opening(unseen, iterations=2)[2:-2, 2:-2, 2:-2]
     tissue = values > SKIN_HU
     inside = _without_table(tissue)
     if np.count_nonzero(inside) * COARSE_MM**3 < 5e5:
@@ -95,10 +99,14 @@ def fine_body(ct: Volume, coarse: CoarseBody) -> Bools:
     """The body (i, j, k) on a finer grid: threshold at the skin within reach of the coarse body, inner air filled."""
     near = _on(ct.grid, ndimage.binary_dilation(coarse.inside), coarse.ct.grid)
     core = _on(ct.grid, ndimage.binary_erosion(coarse.inside, iterations=2), coarse.ct.grid)
-    inside = (near & (np.asarray(ct.array) > SKIN_HU)) | core
+    tissue = (near & (np.asarray(ct.array) > SKIN_HU)) | core
+    # Sheets and pads that touch the skin are thin: what a ball cannot enter is not body.
+    reach = SHEET_THICKNESS_MM / 2 / ct.grid.spacing_mm[0]
+    thick = cc3d.largest_k(edt.edt(tissue, parallel=2) > reach, k=1, connectivity=6) > 0
+    inside = tissue & (edt.edt(~thick, parallel=2) <= reach + 0.5)
     for k in range(inside.shape[2]):
         inside[:, :, k] = ndimage.binary_fill_holes(inside[:, :, k])
-    return np.asarray(cc3d.largest_k(inside, k=1, connectivity=6) > 0)
+    return inside
 
 
 def _on(grid: Grid, array: Bools, source: Grid) -> Bools:

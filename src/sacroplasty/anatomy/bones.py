@@ -105,7 +105,8 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
     discs = lumbar_discs(coarse, *endplate_plane(model, vertices))
     place = surroundings(model, vertices, discs, coarse.grid)
     bone = labelling.bone_probability(_smoothed(coarse), place, inside)
-    shares = labelling.coarse_classes(coarse, inside, place, bone(_smoothed(coarse)))
+    here = labelling.without_discs(bone(_smoothed(coarse)), discs, coarse.grid.centres_mm(), _smoothed(coarse))
+    shares = labelling.coarse_classes(coarse, inside, place, here)
     tell(0.6, "fine bones")
     sacrum = np.argwhere(shares.argmax(axis=-1) == labelling.BONE_SACRUM)
     reach = np.concatenate(
@@ -114,7 +115,9 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
     grid = working_grid(ct.grid, reach, body)
     fine = isotropic(ct, grid.spacing_mm[0], *grid.bounds_mm)
     skin = fine_body(fine, body)
-    classes = labelling.fine_classes(fine, skin, shares, coarse.grid, bone)
+    classes = labelling.fine_classes(fine, skin, shares, coarse.grid, bone, discs)
+    resolution = np.abs(ct.grid.affine_lps[:3, :3]).max(axis=1)
+    classes = labelling.trimmed_to_half_maximum(fine, classes, bone.muscle_hu, tuple(resolution))
     tell(0.9, "joints")
     array = _structures(classes, fine, model, vertices)
     array[(np.asarray(fine.array) > METAL_HU) & skin] = VALUE["metal"]
@@ -134,6 +137,8 @@ def _structures(classes: Labels, ct: Volume, model: PelvisModel, vertices: Point
     for value, name in OF_CLASS.items():
         table[value] = VALUE[name]
     array = table[classes]
+    for name in ("l5", "l4", "hip_left", "hip_right"):
+        _fill_marrow(array, VALUE[name])
     middle = ct.grid.voxel_from_patient.points(vertices[model.part == SACRUM].mean(axis=0))[0]
     femur = classes == labelling.BONE_FEMUR
     split = int(np.clip(round(middle), 0, array.shape[0]))
@@ -141,6 +146,15 @@ def _structures(classes: Labels, ct: Volume, model: PelvisModel, vertices: Point
     array[split:][femur[split:]] = VALUE["femur_left"]
     split_coccyx(array, ct, vertices[model.part == CAUDAL])
     return array
+
+
+def _fill_marrow(array: Labels, value: int) -> None:
+    """In place: background that a bone encloses is its fatty marrow."""
+    mask = array == value
+    if mask.any():
+        box = ndimage.find_objects(mask.astype(np.uint8))[0]
+        holes = ndimage.binary_fill_holes(mask[box]) & (array[box] == 0)
+        array[box][holes] = value
 
 
 def _assembled(

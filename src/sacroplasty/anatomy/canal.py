@@ -139,7 +139,7 @@ def find_path(field: SacrumField, slices: Straightened) -> CanalPath:
 def _behind_body(
     slices: Straightened, n: IntArray, depth: Array, roof: Array, height: Array
 ) -> tuple[Array, Array] | None:
-    """Floor and ceiling of the slices above the first closed roof: the body's back wall, and a canal's height behind it.
+    """Floor and ceiling of the slices above the first closed roof: the body's back wall, and a canal's depth behind.
     Under the open roof of L5/S1 nothing else holds the path. None where the wall is not seen.
     """
     closed = np.flatnonzero((ndimage.median_filter(roof, 5) > 0.5) & ~np.isnan(height) & (slices.arc_mm[n] > 8))

@@ -91,7 +91,7 @@ def fine_anatomy(ct: Volume, labels: LabelMap, body: Mask, *, source: str, progr
 
 def data_end(field: SacrumField) -> tuple[float, bool]:
     """Arc length to which there are data in the midline, and whether the scan cuts the sacrum there."""
-    beyond = field.frame.points([field.length_mm + CUT_MM, 0.0, 4.0])
+    beyond = field.frame.points([field.length_mm + CUT_MM, 0.0, 0.0])
     cut = not field.sampled(field.seen.astype(np.float32), beyond[None], 0.0)[0] > 0.5
     return (field.length_mm if cut else field.length_mm + CUT_MM), cut
 
@@ -122,12 +122,14 @@ def _lumens(
 
 
 def _tube(field: SacrumField, path: CanalPath, foramen: Foramen) -> BoolArray:
-    """Voxels within a re-opened foramen's radius of its tunnel."""
+    """Voxels of a re-opened foramen's tunnel: as wide as the foramen outside, half as wide at the canal."""
     inside = np.zeros(field.grid.shape, dtype=bool)
-    for point in tunnel_between(field, path, foramen)[::2]:
-        box = field.grid.box_around(point, margin_mm=foramen.radius_mm)
+    line = tunnel_between(field, path, foramen)[::2]
+    for point, share in zip(line, np.linspace(0.5, 1.0, len(line)), strict=True):
+        radius = share * foramen.radius_mm
+        box = field.grid.box_around(point, margin_mm=radius)
         places = field.grid.cropped(box).centres_mm()
-        inside[box] |= ((places - point) ** 2).sum(axis=-1) <= foramen.radius_mm**2
+        inside[box] |= ((places - point) ** 2).sum(axis=-1) <= radius**2
     return inside
 
 

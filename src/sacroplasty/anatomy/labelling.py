@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import njit, prange
 from scipy import ndimage
 
+from sacroplasty.anatomy.lumbar import Disc
 from sacroplasty.anatomy.random_walk import active_order, random_walk
 from sacroplasty.anatomy.surroundings import Surroundings
 from sacroplasty.space import Grid, LabelMap, Points, Volume
@@ -18,12 +19,16 @@ from sacroplasty.space import Grid, LabelMap, Points, Volume
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
+Discs = tuple[Disc | None, Disc | None]
+
 # Classes of the random walk; BONE_L4 stands for L4 and everything above it.
 BACKGROUND, BONE_SACRUM, BONE_HIP_LEFT, BONE_HIP_RIGHT, BONE_L5, BONE_L4, BONE_FEMUR, BONE_OTHER = range(8)
 CLASSES = 8
 # Contrast (100 HU) of the walk's edges.
 BETA = 2.0
 EDGE_LOW_HU, EDGE_HIGH_HU = -150.0, 450.0
+# How deep partial volume reaches, and how much a ridge stands above its sides.
+TRIM_DEPTH_MM, RIDGE_HU = 2.0, 25.0
 
 
 def _sigmoid(distance_mm: Floats, width_mm: float) -> Floats:
@@ -68,18 +73,26 @@ def bone_probability(values: Floats, place: Surroundings, body: Bools) -> BonePr
     return BoneProbability(hu, probability, float(hu[muscle]), float(half))
 
 
+def without_discs(bone: Floats, discs: Discs, points_mm: Points, values: Floats) -> Floats:
+    """Bone probability (...) at positions (..., 3) where discs, as bright as marrow, are taken out."""
+    for disc in discs:
+        if disc is not None:
+            bone = bone * (1 - 0.95 * disc.tissue(points_mm, values))
+    return bone
+
+
 def _prior(place: Surroundings, bone: Floats) -> Floats:
     """Class priors (i, j, k, classes) from shape and brightness, summing to one."""
     width = 1.4
     sacrum, left, right = (_sigmoid(d, width) for d in (place.sacrum, place.hip_left, place.hip_right))
     inside = np.maximum(np.maximum(sacrum, left), right)
-    # The marrow of a vertebral body may be fat, a disc as bright as marrow: the discs' planes tell them apart.
+    # The marrow of a vertebral body may be fat.
     core = (place.beside_spine < 15) & (place.disc_gap > 8) & (place.above_disc > 0)
-    slab = _sigmoid(place.disc_gap - 2.0, 0.7) * (place.beside_spine < 24)
-    spine_bone = np.maximum(bone, 0.8 * core) * (1 - 0.8 * slab)
+    spine_bone = np.maximum(bone, 0.8 * core)
     femur = _sigmoid(place.femur + 4, 1.0) * (1 - 0.7 * inside)
     spine = _sigmoid(-place.above_disc, 1.0) * _sigmoid(place.beside_spine - 60, 3.0)
-    spine = spine * (1 - inside) * (place.hips > 2)
+    # In front of and beside the bodies run vessels, bright with contrast medium; processes are behind.
+    spine = spine * (1 - inside) * (place.hips > 2) * ((place.beside_spine < 28) | (place.behind_spine > -4))
     upper = _sigmoid(-place.above_l5, 1.5)
     coccyx = place.below_sacrum * _sigmoid(place.above_disc, 2.0)
     coccyx = 2 * coccyx * _sigmoid(np.maximum(place.sacrum - 30, 0) - 6, 6.0) * (1 - inside)
@@ -122,10 +135,15 @@ def coarse_classes(ct: Volume, body: Bools, place: Surroundings, bone: Floats) -
     result = np.zeros_like(prior)
     result[..., BACKGROUND] = 1.0
     result[at] = found
+    walked = result.argmax(axis=-1).astype(np.uint8)
+    tidied = walked.copy()
+    _tidy(tidied, place, bone, ct.grid.spacing_mm[0])
+    changed = tidied != walked
+    result[changed] = np.eye(CLASSES, dtype=np.float32)[tidied[changed]]
     return result
 
 
-def tidy(classes: npt.NDArray[np.uint8], place: Surroundings, bone: Floats, spacing_mm: float) -> None:
+def _tidy(classes: npt.NDArray[np.uint8], place: Surroundings, bone: Floats, spacing_mm: float) -> None:
     """In place: pieces that do not belong to a fitted bone become other bone; bone joined to a head is femur."""
     loose = np.isin(classes, (BONE_FEMUR, BONE_OTHER)) & (place.above_disc < 0) & (place.femur < 60)
     pieces, count = cc3d.connected_components(loose, connectivity=6, return_N=True)
@@ -148,7 +166,13 @@ def tidy(classes: npt.NDArray[np.uint8], place: Surroundings, bone: Floats, spac
 
 
 def fine_classes(
-    ct: Volume, body: Bools, coarse: Floats, coarse_grid: Grid, bone: BoneProbability, band_mm: float = 3.5
+    ct: Volume,
+    body: Bools,
+    coarse: Floats,
+    coarse_grid: Grid,
+    bone: BoneProbability,
+    discs: Discs,
+    band_mm: float = 3.5,
 ) -> npt.NDArray[np.uint8]:
     """Classes (i, j, k) on a fine grid: the coarse result, its borders walked again within a band at full sharpness."""
     spacing = ct.grid.spacing_mm[0]
@@ -160,7 +184,8 @@ def fine_classes(
     values = np.asarray(ct.array)
     coarse_from_fine = coarse_grid.voxel_from_patient @ ct.grid.patient_from_voxel
     share = _shares_at(coarse, coarse_from_fine.points(coordinates))
-    here = bone(ndimage.gaussian_filter(values, 0.4)[at])
+    sharp = ndimage.gaussian_filter(values, 0.4)[at]
+    here = without_discs(bone(sharp), discs, ct.grid.patient_from_voxel.points(coordinates), sharp)
     bones = share[:, 1:].sum(axis=1)
     prior = np.empty_like(share)
     prior[:, 0] = (1 - here) * (1 - bones) + 0.01
@@ -202,18 +227,31 @@ def _shares_at(shares: Floats, index: npt.NDArray[np.float64]) -> Floats:
 
 
 def trimmed_to_half_maximum(
-    ct: Volume, classes: npt.NDArray[np.uint8], muscle_hu: float, *, share: float = 0.45, depth_mm: float = 1.5
+    ct: Volume, classes: npt.NDArray[np.uint8], muscle_hu: float, resolution_mm: tuple[float, float, float]
 ) -> npt.NDArray[np.uint8]:
-    """Border voxels darker than `share` of the way from muscle to the brightest bone within 3 mm go to the background.
+    """Border voxels darker than halfway from muscle to the brightest bone beside them go to the background.
 
-    Partial volume makes bone look thicker than it is; at most `depth_mm` is taken, never through the cortex.
+    Partial volume makes bone look thicker than it is; at most `TRIM_DEPTH_MM` is taken. Ridges of brightness stay: a
+    plate thinner than a voxel of the scan (`resolution_mm` along x, y, z) never reaches half of a thick cortex.
     """
     spacing = ct.grid.spacing_mm[0]
     values = np.clip(np.asarray(ct.array), -200, 600)
     result = classes.copy()
-    brightest = ndimage.maximum_filter(np.where(result > 0, values, -200), 2 * round(3 / spacing) + 1)
-    threshold = np.minimum(muscle_hu + share * (brightest - muscle_hu), muscle_hu + 220)
-    for _ in range(max(round(depth_mm / spacing), 1)):
+    brightest = ndimage.maximum_filter(np.where(result > 0, values, -200), 2 * round(2 / spacing) + 1)
+    half = np.minimum(muscle_hu + 0.5 * (brightest - muscle_hu), muscle_hu + 300)
+    soft = (values < half) & ~_ridges(values, [max(round(1.2 * max(r, 1.0) / spacing), 1) for r in resolution_mm])
+    for _ in range(max(round(TRIM_DEPTH_MM / spacing), 1)):
         edge = (result > 0) & ndimage.binary_dilation(result == 0)
-        result[edge & (values < threshold)] = BACKGROUND
+        result[edge & soft] = BACKGROUND
+    return result
+
+
+def _ridges(values: Floats, reach: list[int]) -> Bools:
+    """Voxels brighter than both voxels `reach` away along some axis."""
+    result = np.zeros(values.shape, bool)
+    for axis, n in enumerate(reach):
+        middle, low, high = [slice(None)] * 3, [slice(None)] * 3, [slice(None)] * 3
+        middle[axis], low[axis], high[axis] = slice(n, -n), slice(0, -2 * n), slice(2 * n, None)
+        beside = np.maximum(values[tuple(low)], values[tuple(high)])
+        result[tuple(middle)] |= values[tuple(middle)] - beside > RIDGE_HU
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from sacroplasty.anatomy.pose import turn
@@ -13,6 +14,7 @@ from sacroplasty.space import Points, Volume
 # Vertebral bodies are sampled inside this radius, endplates this far from the middle of a disc.
 BODY_RADIUS_MM = 14.0
 ENDPLATES_MM = (3.0, 4.5, 6.0, 7.5)
+DISC_RADIUS_MM = 24.0
 # Heights above the S1 endplate (for L5/S1) and above the L5/S1 disc (for L4/L5) that are searched.
 LUMBOSACRAL_MM = np.arange(0.0, 14.1, 1.0)
 LUMBAR_MM = np.arange(26.0, 46.1, 1.0)
@@ -24,12 +26,24 @@ SIDEWAYS_DEG = np.arange(-10.0, 10.1, 5.0)
 class Disc:
     """An intervertebral disc: centre (3,) and upward unit normal (3,) in LPS mm.
 
-    contrast_hu: how much darker than its endplates it is; below about 40 it is a guess.
+    contrast_hu: how much darker than its endplates it is; below about 40 it is a guess. level_hu: its own brightness;
+    half_height_mm: from the middle to the nearer endplate's brightest plane.
     """
 
     centre_mm: Points
     normal: Points
     contrast_hu: float
+    level_hu: float = 90.0
+    half_height_mm: float = 3.0
+
+    def tissue(self, points_mm: Points, values_hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """How likely (0..1) positions (..., 3) with these HU are disc rather than bone: between and darker."""
+        away = points_mm - self.centre_mm
+        height = away @ self.normal
+        beside = np.sqrt(np.maximum((away**2).sum(axis=-1) - height**2, 0))
+        between = np.clip((self.half_height_mm - np.abs(height)) / 1.0, 0, 1) * (beside < DISC_RADIUS_MM)
+        bright = (values_hu - self.level_hu) / max(self.contrast_hu, 20.0)
+        return np.asarray(between * np.clip(1.5 - 2 * bright, 0, 1), dtype=np.float32)
 
 
 def find_disc(
@@ -59,10 +73,12 @@ def find_disc(
                 if (values < -300).mean() > 0.2:
                     continue
                 levels = np.clip(values, -50, 400).mean(axis=1)
-                contrast = 0.5 * (levels[1:5].max() + levels[5:].max()) - levels[0]
+                above, below = levels[1 : 1 + len(ENDPLATES_MM)], levels[1 + len(ENDPLATES_MM) :]
+                contrast = 0.5 * (above.max() + below.max()) - levels[0]
                 worth = contrast - 0.35 * (height - expected_mm) ** 2 - 0.02 * (tilt**2 + sideways**2)
                 if best is None or worth > best[0]:
-                    best = (worth, Disc(centre, normal, float(contrast)))
+                    half = ENDPLATES_MM[min(int(above.argmax()), int(below.argmax()))]
+                    best = (worth, Disc(centre, normal, float(contrast), float(levels[0]), half))
     return best[1] if best else None
 
 

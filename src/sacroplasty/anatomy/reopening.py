@@ -28,6 +28,9 @@ HALF_WIDTH_MM = 45.0
 DEPTHS_MM = (-25.0, 65.0)
 # The cortex lies in these outermost millimetres below the hull's surface.
 SHELL_MM = (-1.0, 4.0)
+# Sizes tried, as shares of the norm, and the share of a foramen's radius whose mean stands for its middle.
+SIZES = (0.5, 0.75, 1.0)
+DISC_SHARE = 0.7
 # Ring around a disc that must hold cortex.
 RIM_MM = 3.0
 # How many standard deviations from the expected place a disc may lie.
@@ -85,7 +88,10 @@ def reopened(surface: UnrolledSurface, key: Key, expected: Expected) -> Reopened
     away_arc = (arc - expected.arc_mm) / max(expected.arc_sd_mm, LEAST_REACH_MM / REACH_SD)
     away_lateral = (lateral - expected.lateral_mm) / max(expected.lateral_sd_mm, LEAST_REACH_MM / REACH_SD)
     away = away_arc**2 + away_lateral**2
-    inner, rim = _disc_and_rim(surface.hu, 0.7 * radius, radius)
+    discs = [_disc_and_rim(surface.hu, DISC_SHARE * size * radius, size * radius) for size in SIZES]
+    contrasts = np.array([rim - inner for inner, rim in discs])
+    size = contrasts.argmax(axis=0)
+    inner, rim = (np.take_along_axis(np.array([d[n] for d in discs]), size[None], axis=0)[0] for n in (0, 1))
     contrast = rim - inner
     allowed = (away < REACH_SD**2) & surface.seen & (lateral > 0)
     if not allowed.any():

@@ -34,6 +34,8 @@ JUMP_MM = 6.0
 CURVE_STEP_MM = 0.5
 # The promontory is a rounded corner; its first stretch is replaced by the tangent below it or the frame would bend.
 ROUNDED_MM = 5.0
+# A hit with no data this far in front of it lies on the face where the scan cuts the bone.
+CUT_FACE_MM = 2.5
 # Shorter than this the midline section is no sacrum.
 SHORTEST_CURVE_MM = 30.0
 
@@ -49,27 +51,38 @@ class Plane:
 
 @dataclass(frozen=True)
 class Section:
-    """The bone's cut by the mid-sagittal plane: occupancy (dorsal, cranial) and the place of its first pixel."""
+    """The bone's cut by the mid-sagittal plane: occupancy (dorsal, cranial), where the scan has data, and the place of
+    the first pixel.
+    """
 
     inside: BoolArray
+    seen: BoolArray
     low: Flat
     spacing_mm: float
 
     def at(self, points: Flat) -> Flat:
         """Occupancy 0..1 at plane positions (..., 2)."""
+        return self._sampled(self.inside, points)
+
+    def seen_at(self, points: Flat) -> BoolArray:
+        """Whether the scan has data at plane positions (..., 2)."""
+        return np.asarray(self._sampled(self.seen, points) > 0.5)
+
+    def _sampled(self, array: BoolArray, points: Flat) -> Flat:
         index = (points - self.low) / self.spacing_mm
-        values = ndimage.map_coordinates(self.inside.astype(np.float32), index.reshape(-1, 2).T, order=1)
+        values = ndimage.map_coordinates(array.astype(np.float32), index.reshape(-1, 2).T, order=1)
         return np.asarray(values.reshape(points.shape[:-1]))
 
 
-def find_frame(signed_mm: FloatArray, hull: BoolArray, grid: Grid) -> SacralFrame:
-    """The sacral frame of a sacrum given by its signed distance and its closed hull on an isotropic aligned grid.
+def find_frame(signed_mm: FloatArray, hull: BoolArray, seen: BoolArray, grid: Grid) -> SacralFrame:
+    """The sacral frame of a sacrum given by its signed distance and its closed hull on an isotropic aligned grid. The
+    curve ends where `seen` does: the face at which a scan cuts the bone is not its ventral cortex.
 
     AnatomyError where the midline section shows no ventral curve.
     """
     plane = symmetry_plane(signed_mm, grid)
     axes = _axes(plane.normal)
-    section = _midline_section(hull, grid, plane, axes)
+    section = _midline_section(hull, seen, grid, plane, axes)
     hits, towards_pelvis = _ventral_hits(section)
     curve, promontory = _smoothed_curve(hits)
     slope = _endplate_slope_deg(section, curve, promontory, towards_pelvis)
@@ -129,7 +142,7 @@ def symmetry_plane(signed_mm: FloatArray, grid: Grid) -> Plane:
     return Plane(normal, point, float(best.fun))
 
 
-def _midline_section(hull: BoolArray, grid: Grid, plane: Plane, axes: Points) -> Section:
+def _midline_section(hull: BoolArray, seen: BoolArray, grid: Grid, plane: Plane, axes: Points) -> Section:
     """Majority of the closed bone over the midline slab, the largest piece of it."""
     spacing = grid.spacing_mm[0]
     flat = (grid.patient_from_voxel.points(np.argwhere(hull)) - plane.point_mm) @ axes[1:].T
@@ -142,6 +155,8 @@ def _midline_section(hull: BoolArray, grid: Grid, plane: Plane, axes: Points) ->
         points = plane.point_mm + inside @ axes[1:] + offset * axes[0]
         index = grid.voxel_from_patient.points(points.reshape(-1, 3)).T
         occupancy += ndimage.map_coordinates(hull.astype(np.float32), index, order=1).reshape(occupancy.shape)
+    index = grid.voxel_from_patient.points((plane.point_mm + inside @ axes[1:]).reshape(-1, 3)).T
+    data = ndimage.map_coordinates(seen.astype(np.float32), index, order=0).reshape(occupancy.shape) > 0.5
     pieces = cc3d.connected_components((occupancy > 0.5 * len(offsets)).astype(np.uint8)[..., None], connectivity=6)
     sizes = np.bincount(pieces.ravel())
     if len(sizes) < 2:
@@ -149,7 +164,7 @@ def _midline_section(hull: BoolArray, grid: Grid, plane: Plane, axes: Points) ->
             "The sacrum has no bone in its plane of symmetry",
             remedy="Check the sacrum's mask: both halves and the bodies between them are needed",
         )
-    return Section(pieces[..., 0] == 1 + int(np.argmax(sizes[1:])), low, spacing)
+    return Section(pieces[..., 0] == 1 + int(np.argmax(sizes[1:])), np.asarray(data), low, spacing)
 
 
 def _ventral_hits(section: Section) -> tuple[Flat, Flat]:
@@ -177,6 +192,7 @@ def _first_hits(section: Section, source: Flat, centre: Flat) -> Flat:
     rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     met = np.asarray(section.at(source + ranges[None, :, None] * rays[:, None, :]) > 0.5)
     first, any_met = ranges[met.argmax(axis=1)], np.asarray(met.any(axis=1))
+    any_met &= section.seen_at(source + (first - CUT_FACE_MM)[:, None] * rays)
     middle = len(angles) // 2
     if not any_met[middle]:
         raise AnatomyError("No ventral cortex is met in the midline", remedy="Check the sacrum's mask")

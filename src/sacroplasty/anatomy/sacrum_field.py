@@ -128,7 +128,8 @@ def sacrum_field(ct: Volume, sacrum: Mask) -> SacrumField:
     signed = _without_cavities(_largest_piece(signed_volume(sacrum, grid)))
     hu = np.asarray(ct.resampled(grid, outside=NO_DATA_HU).array)
     hull = closed(signed > 0, HULL_BALL_MM, SPACING_MM)
-    frame = find_frame(signed, hull, grid)
+    seen = np.asarray(hu > PADDING_HU)
+    frame = find_frame(signed, hull, seen, grid)
     low, step = grid.affine_lps[:3, 3], SPACING_MM
     axes = [low[axis] + step * np.arange(count) for axis, count in enumerate(grid.shape)]
     s = np.empty((*grid.shape, 3), dtype=np.float32)
@@ -136,7 +137,7 @@ def sacrum_field(ct: Volume, sacrum: Mask) -> SacrumField:
         plane = np.stack(np.meshgrid([x], axes[1], axes[2], indexing="ij"), axis=-1)
         s[i] = frame.coordinates(plane[0])
     s_mm, x_mm, d_mm = (np.ascontiguousarray(s[..., n]) for n in range(3))
-    return SacrumField(grid, hu, signed, hull, np.asarray(hu > PADDING_HU), frame, s_mm, x_mm, d_mm)
+    return SacrumField(grid, hu, signed, hull, seen, frame, s_mm, x_mm, d_mm)
 
 
 def _largest_piece(signed_mm: FloatArray) -> FloatArray:

@@ -35,7 +35,8 @@ class Statements:
 
 def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, end_arc_mm: float) -> Statements:
     """One statement for each of the sixteen foramina. `end_arc_mm` is where the data end caudally."""
-    places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in assignment.openings.items()}
+    sure = {key: o for key, o in assignment.openings.items() if not _merged(key, o)}
+    places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in sure.items()}
     surfaces = {face: unrolled_surface(field, face) for face in Face}
     gaps: dict[Key, Reopened] = {}
     for key in sorted(KEYS, key=lambda k: (k[2] is Face.POSTERIOR, FORAMINAL_LEVELS.index(k[0]), k[1] is Side.LEFT)):
@@ -49,28 +50,28 @@ def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, 
     expected_all = expected_foramina(places)
     foramina = []
     for key in KEYS:
-        if key in assignment.openings:
-            foramina.append(_measured(key, assignment.openings[key], surfaces[key[2]], slice_mm))
-        elif key in gaps:
+        if key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
+        elif key in assignment.openings:
+            foramina.append(_measured(key, assignment.openings[key], slice_mm))
         else:
             foramina.append(_inferred(field, key, expected_all[key], surfaces[key[2]], end_arc_mm))
     arcs, states, spreads = _level_arcs(assignment, gaps, expected_all, end_arc_mm)
     return Statements(tuple(foramina), assignment.openings, arcs, states, spreads)
 
 
-def _measured(key: Key, opening: Opening, surface: UnrolledSurface, slice_mm: float) -> Foramen:
-    """The opening as a foramen; a posterior one that has merged with a gap beside it takes its size from the cortex."""
-    level, side, face = key
-    width, height = opening.width_mm, opening.height_mm
+def _merged(key: Key, opening: Opening) -> bool:
+    """A posterior opening has merged with a gap of the roof beside it, so that its centre means nothing."""
+    level, _, face = key
     norm = value(f"anatomy.{level.lower()}_{face}_foramen_diameter")
-    if face is Face.POSTERIOR and np.sqrt(width * height) > MERGED_RATIO * norm:
-        place = Expected(float(opening.coordinates[0]), abs(float(opening.coordinates[1])), 2.0, 2.0)
-        gap = reopened(surface, key, place)
-        width = height = gap.diameter_mm if gap is not None else norm
+    return face is Face.POSTERIOR and bool(np.sqrt(opening.width_mm * opening.height_mm) > MERGED_RATIO * norm)
+
+
+def _measured(key: Key, opening: Opening, slice_mm: float) -> Foramen:
+    level, side, face = key
     base = value("anatomy.foramen_anterior_sd" if face is Face.ANTERIOR else "anatomy.foramen_posterior_sd")
     return Foramen(
-        level, side, face, as_point(opening.centre_mm), as_point(opening.axis), width, height,
+        level, side, face, as_point(opening.centre_mm), as_point(opening.axis), opening.width_mm, opening.height_mm,
         State.MEASURED, float(np.hypot(base, 0.2 * slice_mm)), BORDER_CONFIDENCE if opening.border else 0.95,
     )  # fmt: skip
 

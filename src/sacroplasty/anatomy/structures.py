@@ -127,7 +127,8 @@ class SacralFrame:
     def tangent_at(self, arc_mm: float) -> npt.NDArray[np.float64]:
         """Unit tangent (3,) of the ventral curve, pointing caudally, at an arc length."""
         arc, curve = self.arc_mm, self.ventral_curve_mm
-        window = np.clip([arc_mm - 3.0, arc_mm + 3.0], arc[0], arc[-1])
+        middle = np.clip(arc_mm, arc[0], arc[-1])
+        window = np.clip([middle - 3.0, middle + 3.0], arc[0], arc[-1])
         ends = np.stack([np.interp(window, arc, curve[:, axis]) for axis in range(3)], axis=1)
         offset = ends[1] - ends[0]
         return np.asarray(offset / np.linalg.norm(offset))

@@ -52,7 +52,8 @@ class Surroundings:
 
     sacrum, hip_left, hip_right: signed distance to the fitted bone. above_disc: height above the middle of L5/S1
     (behind the bodies above the sacrum's posterior rim); above_l5: height above the middle of L4/L5.
-    disc_gap: distance to the nearer disc's middle plane; beside_spine: distance to the axis of the L5 body.
+    disc_gap: distance to the nearer disc's middle plane; beside_spine, behind_spine: distance to the axis of the L5
+    body, and how far behind it.
     femur: distance to the femoral heads' spheres; below_sacrum: where the coccyx may be.
     """
 
@@ -63,6 +64,7 @@ class Surroundings:
     above_l5: Floats
     disc_gap: Floats
     beside_spine: Floats
+    behind_spine: Floats
     femur: Floats
     below_sacrum: Bools
 
@@ -97,7 +99,8 @@ def surroundings(
     above_disc = np.maximum(height, np.where(behind, centres[..., 2] - np.float32(plate[2]) - 8, -99.0))
     height_l5, _ = _along_and_beside(centres, upper.centre_mm, upper.normal)
     _, beside = _along_and_beside(centres, 0.5 * (lower.centre_mm + upper.centre_mm), spine_up)
-    drop = PROCESS_DROP_MM * np.clip((_behind_axis(centres, lower, upper) - 16) / 6, 0, 1)
+    behind_spine = _behind_axis(centres, lower, upper)
+    drop = PROCESS_DROP_MM * np.clip((behind_spine - 16) / 6, 0, 1)
     femur = np.full(grid.shape, 99.0, np.float32)
     for socket in model.acetabula:
         centre, radius = femoral_head(vertices_mm[socket])
@@ -107,7 +110,7 @@ def surroundings(
     below &= (centres[..., 1] > sacrum[:, 1].mean()) & (np.abs(centres[..., 0] - sacrum[:, 0].mean()) < 55)
     return Surroundings(
         np.minimum(sacrum_mm, caudal), left, right, above_disc.astype(np.float32),
-        (height_l5 + drop).astype(np.float32), np.minimum(np.abs(height), np.abs(height_l5)), beside,
+        (height_l5 + drop).astype(np.float32), np.minimum(np.abs(height), np.abs(height_l5)), beside, behind_spine,
         femur.astype(np.float32), below,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@
 not a line between two points.
 """
 
+from sacroplasty.approach.access import SkinAccess, skin_access
 from sacroplasty.approach.planner import evaluate_path, plan_trajectories
 from sacroplasty.approach.rules import RULES, ApproachRule, Course, Stage
 from sacroplasty.approach.tissue import Tissue
@@ -16,9 +17,11 @@ __all__ = [
     "ApproachRule",
     "Course",
     "PlacementError",
+    "SkinAccess",
     "Stage",
     "Tissue",
     "evaluate_path",
     "placement_error",
     "plan_trajectories",
+    "skin_access",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,20 @@ class Task:
     samples: LesionSamples
     needle: Needle
     error: PlacementError
+    any_length: bool = False
+
+    def needle_for(self, trajectory: Trajectory) -> Needle:
+        """The needle, or where its length is free the shortest usual one that reaches with its reserve."""
+        if not self.any_length:
+            return self.needle
+        wanted = trajectory.length_mm + value("assumptions.needle_length_reserve")
+        return replace(self.needle, length_mm=next(n for n in usual_lengths_mm() if n >= wanted))
+
+
+def usual_lengths_mm() -> tuple[float, ...]:
+    """Needle lengths to choose from, shortest first."""
+    keys = ("needles.length_short", "needles.length_usual", "assumptions.approach_needle_length_long")
+    return tuple(sorted(value(key) for key in keys))
 
 
 def main_place(task: Task, rule: ApproachRule) -> tuple[Level, DenisZone] | None:
@@ -32,18 +46,14 @@ def main_place(task: Task, rule: ApproachRule) -> tuple[Level, DenisZone] | None
 
     Ties go to the more cranial level and the more lateral zone.
     """
-    counts: dict[tuple[Level, DenisZone], int] = {}
-    for level, zone in zip(task.samples.levels, task.samples.zones, strict=True):
-        if level is not None and rule.grade(level, DenisZone(int(zone))) is not None:
-            place = (level, DenisZone(int(zone)))
-            counts[place] = counts.get(place, 0) + 1
+    counts = {place: n for place, n in task.samples.places.items() if rule.grade(*place) is not None}
     return min(counts, key=lambda p: (-counts[p], p[0].value, p[1].value), default=None)
 
 
 def needle_plan(task: Task, rule: ApproachRule, judgement: Judgement) -> NeedlePlan:
     """The needle of a judged path with probabilities and bevel, still without deposits."""
     return NeedlePlan(
-        task.needle,
+        task.needle_for(judgement.trajectory),
         judgement.trajectory,
         judgement.crossings,
         with_breach(task.scene, task.needle, judgement, task.error),
@@ -108,6 +118,7 @@ def _reasons(
     if lead.bevel_azimuth_deg is not None and lead.clearances:
         nerve = nerve_name(task.scene, lead.clearances[0].where_mm)
         lines.append(wording.bevel(lead.bevel_azimuth_deg, nerve, measures["bevel_drift_mm"]))
+    lines.append(f"Needle: {lead.needle.describe()}.")
     if len(needles) > 1:
         lines.append(f"{len(needles)} needles, because one alone leaves too much of the lesion out of reach.")
     return tuple(lines)

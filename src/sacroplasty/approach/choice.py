@@ -14,6 +14,7 @@ from sacroplasty.approach.scene import Scene
 from sacroplasty.approach.search import Candidates, Reason, margin_field, required_mm, search
 from sacroplasty.approach.skin import local_coordinates, skin_normals, skin_points
 from sacroplasty.approach.target import LesionSamples
+from sacroplasty.approach.tissue import Tissue
 from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Needle, Side
 from sacroplasty.space import Points
@@ -21,8 +22,8 @@ from sacroplasty.space import Points
 # Margin beyond the required clearance that still counts as better, mm: from red (2) to green (5).
 _MARGIN_CAP_MM = 3.0
 # What one unit of each objective is worth against the others when one of the Pareto set must go first: uncovered
-# lesion, missing margin, degrees off the ideal course, mm of path, levels off "one below the target".
-_UNCOVERED, _MARGIN, _DEGREES, _LENGTH, _LEVELS = 4.0, 2.0, 1 / 30.0, 1 / 150.0, 1.0
+# lesion, missing margin, degrees off the ideal course, mm of path, steps off the approach's own way.
+_UNCOVERED, _MARGIN, _DEGREES, _LENGTH, _OFF_WAY = 4.0, 2.0, 1 / 30.0, 1 / 150.0, 1.0
 # Candidates whose coverage is worked out, and the samples it is counted on.
 _SHORTLIST, _COVERAGE_SAMPLES = 3000, 300
 # Two plans are clearly different when tips, entries or directions differ by this much.
@@ -34,7 +35,8 @@ _FINE_ENTRY_MM, _FINE_TIP_MM, _FINE_CELL_MM = 7.0, 4.0, 2.0
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Legal candidates of one approach: entries and tips (n, 3), and their objectives (n, 5), smaller is better:
-    missing margin (0..1), uncovered share, degrees off the course, length mm, levels off.
+    missing margin (0..1), uncovered share, degrees off the course, length mm, and how far off the approach's own
+    way: levels between the puncture of the canal and one below the target, or 1 where the SI joint is missed.
     """
 
     entries_mm: Points
@@ -47,7 +49,7 @@ class Pool:
     @property
     def cost(self) -> npt.NDArray[np.float64]:
         """One number (n,) per candidate that grows with every objective."""
-        return np.asarray(self.objectives @ np.array([_MARGIN, _UNCOVERED, _DEGREES, _LENGTH, _LEVELS]))
+        return np.asarray(self.objectives @ np.array([_MARGIN, _UNCOVERED, _DEGREES, _LENGTH, _OFF_WAY]))
 
     def only(self, index: npt.NDArray[np.intp]) -> Pool:
         """The candidates of an index array."""
@@ -55,27 +57,31 @@ class Pool:
 
 
 def pool_of(scene: Scene, rule: ApproachRule, samples: LesionSamples, found: list[Candidates]) -> Pool:
-    """Legal candidates with objectives; for the midline approach only those that pass the hiatus."""
-    entries, tips, margins, levels_off = [], [], [], []
+    """Legal candidates with objectives: through the hiatus for the midline approach, through the SI joint for those
+    that cross it, wherever any path does; a path dorsal of the joint is the second best.
+    """
+    entries, tips, margins, off_way = [], [], [], []
     for candidates in found:
         legal = np.flatnonzero(candidates.reason == Reason.LEGAL)
         e, t = candidates.pair(legal)
-        off = np.zeros(len(legal))
+        starts = candidates.starts_mm[legal]
+        off = _joint_missed(rule, starts)
         if rule.midline and len(legal):
             u = (t - e) / np.linalg.norm(t - e, axis=1, keepdims=True)
-            starts = candidates.starts_mm[legal]
             passes = through_hiatus(scene, e + starts[:, 2:3] * u)
             off = _levels_off(scene, e + starts[:, 3:4] * u, t)
             legal, e, t, off = legal[passes], e[passes], t[passes], off[passes]
         entries.append(e)
         tips.append(t)
         margins.append(candidates.margin_mm[legal])
-        levels_off.append(off)
+        off_way.append(off)
     entry, tip = np.concatenate(entries), np.concatenate(tips)
     margin = np.clip(1.0 - np.concatenate(margins) / _MARGIN_CAP_MM, 0.0, 1.0)
     degrees, length = _course_off(scene, rule, entry, tip)
-    objectives = np.stack([margin, np.zeros(len(entry)), degrees, length, np.concatenate(levels_off)], axis=1)
+    objectives = np.stack([margin, np.zeros(len(entry)), degrees, length, np.concatenate(off_way)], axis=1)
     pool = Pool(entry, tip, objectives.astype(np.float64))
+    if not rule.midline and (objectives[:, 4] == 0).any():
+        pool = pool.only(np.flatnonzero(objectives[:, 4] == 0))
     pool = pool.only(_ordered(scene, pool)[:_SHORTLIST])
     objectives = pool.objectives.copy()
     objectives[:, 1] = 1.0 - _coverage(scene, samples, pool.entries_mm, pool.tips_mm)
@@ -106,6 +112,14 @@ def _course_off(
     ideal = np.stack([inward * x, np.full_like(inward, -np.sqrt(max(1 - x * x - z * z, 0.0))), np.full_like(inward, z)])
     ideal /= np.linalg.norm(ideal, axis=0)
     return np.degrees(np.arccos(np.clip((u * ideal.T).sum(axis=1), -1.0, 1.0))), length
+
+
+def _joint_missed(rule: ApproachRule, starts: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """1 for each path (n,) that goes past the SI joint although its approach crosses it, else 0."""
+    place = next((n for n, stage in enumerate(rule.stages) if stage.tissues == (Tissue.SI_JOINT,)), None)
+    if place is None:
+        return np.zeros(len(starts))
+    return (starts[:, place + 1] - starts[:, place] <= 0).astype(np.float64)
 
 
 def _levels_off(scene: Scene, punctures: Points, tips: Points) -> npt.NDArray[np.float64]:

@@ -15,6 +15,8 @@ from sacroplasty.plan import Plan, Trajectory
 
 # A second needle must add this share of the lesion to be worth its track.
 _WORTH = 0.10
+# Share of the lesion that one unit of a candidate's cost must be outweighed by.
+_PER_COST = 0.15
 # Partners whose coverage is worked out exactly.
 _TRIED = 400
 
@@ -33,8 +35,9 @@ def with_partner(task: Task, rule: ApproachRule, pool: Pool, plan: Plan) -> Plan
         if not _compatible(task, lead, other):
             continue
         gain = float((covered(task.samples, other) & ~have).mean())
-        if (best is None or gain > best[0] + 1e-9) and gain >= _WORTH:
-            best = gain, other
+        value_of_it = gain - _PER_COST * float(pool.cost[n])
+        if gain >= _WORTH and (best is None or value_of_it > best[0] + 1e-9):
+            best = value_of_it, other
     if best is None or not judge(task.scene, rule, task.needle, best[1]).legal:
         return plan
     joint = assembled(task, rule, (lead, best[1]), plan.side)

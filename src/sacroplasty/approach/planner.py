@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sacroplasty.anatomy import Anatomy
-from sacroplasty.approach.assemble import Task, assembled, main_place
+from sacroplasty.approach.assemble import Task, assembled, main_place, usual_lengths_mm
 from sacroplasty.approach.choice import Pool, different, pareto, pool_of, refined, side_of
 from sacroplasty.approach.hiatus import hiatus_refusal, off_hiatus_mm
 from sacroplasty.approach.joint import with_partner
@@ -15,7 +15,7 @@ from sacroplasty.approach.judge import judge
 from sacroplasty.approach.refusal import diagnosis, nothing_to_reach, refused
 from sacroplasty.approach.rules import RULES, ApproachRule
 from sacroplasty.approach.scene import scene_of
-from sacroplasty.approach.search import Candidates, entry_candidates, margin_field, required_mm, search
+from sacroplasty.approach.search import search_sides
 from sacroplasty.approach.target import lesion_samples, tip_candidates
 from sacroplasty.approach.uncertainty import placement_error
 from sacroplasty.errors import PlanError
@@ -47,11 +47,11 @@ def plan_trajectories(
 ) -> tuple[Plan, ...]:
     """Plans by rank: the best of each feasible approach, their alternatives, then the infeasible ones with reasons.
 
-    needle: 13 G as in both source papers where none is given. approaches: all six where none are given. guidance: one
-    of `GUIDANCE`, which sets the placement error. Raises PlanError where the lesion has no part in the sacrum. The same
-    input gives the same plans.
+    needle: where none is given 13 G, as in both source papers, in the shortest usual length that reaches. approaches:
+    all six where none are given. guidance: one of `GUIDANCE`, which sets the placement error. Raises PlanError where
+    the lesion has no part in the sacrum. The same input gives the same plans.
     """
-    task = _task(ct, anatomy, lesion, needle, guidance)
+    task = task_of(ct, anatomy, lesion, needle, guidance)
     wanted = tuple(RULES) if approaches is None else tuple(approaches)
     leads: list[tuple[float, Plan]] = []
     others: list[tuple[float, Plan]] = []
@@ -87,7 +87,7 @@ def evaluate_path(
 
     The first call for a patient prepares the scene; later ones take milliseconds.
     """
-    task = _task(ct, anatomy, lesion, needle, guidance)
+    task = task_of(ct, anatomy, lesion, needle, guidance)
     rule = RULES[approach]
     broken = _broken_rules(task, rule, trajectory)
     plan = assembled(task, rule, (trajectory,), side_of(task.scene, rule, trajectory.entry_mm))
@@ -97,7 +97,8 @@ def evaluate_path(
     return plan.with_(feasible=False, findings=(*broken, *plan.findings), reasons=reasons)
 
 
-def _task(ct: Volume, anatomy: Anatomy, lesion: Lesion, needle: Needle | None, guidance: str) -> Task:
+def task_of(ct: Volume, anatomy: Anatomy, lesion: Lesion, needle: Needle | None, guidance: str) -> Task:
+    """What is planned for, prepared; PlanError where the lesion has no part in the sacrum."""
     scene = scene_of(ct, anatomy, lesion)
     samples = lesion_samples(scene)
     if not len(samples.points_mm):
@@ -106,8 +107,8 @@ def _task(ct: Volume, anatomy: Anatomy, lesion: Lesion, needle: Needle | None, g
             got=f"lesion of {lesion.volume_ml:.1f} mL at {tuple(round(v) for v in lesion.centre_mm)} mm",
             remedy="Check the lesion mask against the sacrum",
         )
-    chosen = Needle.gauge(DEFAULT_GAUGE) if needle is None else needle
-    return Task(scene, samples, chosen, placement_error(guidance))
+    chosen = Needle.gauge(DEFAULT_GAUGE, usual_lengths_mm()[-1]) if needle is None else needle
+    return Task(scene, samples, chosen, placement_error(guidance), needle is None)
 
 
 def _plans_of(task: Task, rule: ApproachRule, alternatives: int) -> list[Plan]:
@@ -119,10 +120,10 @@ def _plans_of(task: Task, rule: ApproachRule, alternatives: int) -> list[Plan]:
     tips = tip_candidates(scene, task.samples, rule, task.needle.radius_mm)
     if not len(tips):
         return [refused(task, rule, side, nothing_to_reach(task, rule))]
-    found = _searched(task, rule, tips, 0.0)
+    found = search_sides(scene, rule, task.needle, tips)
     pool = pool_of(scene, rule, task.samples, found)
     if not len(pool):
-        sentence, judged = diagnosis(task, rule, _searched(task, rule, tips, _MISS_MM))
+        sentence, judged = diagnosis(task, rule, search_sides(scene, rule, task.needle, tips, _MISS_MM))
         return [refused(task, rule, side, sentence, judged=judged)]
     return _best_plans(task, rule, pool, alternatives)
 
@@ -130,15 +131,6 @@ def _plans_of(task: Task, rule: ApproachRule, alternatives: int) -> list[Plan]:
 def _near_side(task: Task) -> Side:
     x = task.scene.anatomy.frame.coordinates(np.asarray(task.scene.lesion.centre_mm))[1]
     return Side.LEFT if x > 0 else Side.RIGHT
-
-
-def _searched(task: Task, rule: ApproachRule, tips: np.ndarray, least_margin_mm: float) -> list[Candidates]:
-    field = margin_field(task.scene, tuple(sorted(required_mm(task.scene, rule).items())))
-    sides = (Side.MIDLINE,) if rule.midline else (Side.LEFT, Side.RIGHT)
-    return [
-        search(task.scene, rule, task.needle, field, entry_candidates(task.scene, rule, s), tips, s, least_margin_mm)
-        for s in sides
-    ]
 
 
 def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -> list[Plan]:
@@ -163,7 +155,9 @@ def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -
         return [refused(task, rule, _near_side(task), sentence, judged=judgement)]
     plans.sort(key=lambda plan: _merit(task, plan))
     if plans[0].measures["coverage_share"] < value("assumptions.approach_coverage_enough"):
-        plans[0] = with_partner(task, rule, pool, plans[0])
+        joint = with_partner(task, rule, pool, plans[0])
+        if _merit(task, joint) < _merit(task, plans[0]):
+            plans[0] = joint
     return plans
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sacroplasty.approach.assemble import Task, main_place
@@ -141,9 +143,31 @@ def _no_direction(task: Task, rule: ApproachRule, found: list[Candidates]) -> st
     if (reasons == Reason.SKIN_ANGLE).any():
         steep = value("assumptions.approach_skin_angle_max")
         return f"Every path on the approach's course meets the skin at more than {steep:.0f} deg from its normal."
-    low, high = rule.course.medial_deg
+    return _skin_on_course(task, rule)
+
+
+def _skin_on_course(task: Task, rule: ApproachRule) -> str:
+    """Where the approach's ideal course, followed outwards from the lesion, leaves the body or the image."""
+    frame = task.scene.anatomy.frame
+    centre = np.asarray(task.scene.lesion.centre_mm)
+    sign = 1.0 if frame.coordinates(centre)[1] >= 0 else -1.0
+    medial, cephalad = (math.radians(v) for v in (rule.course.ideal_medial_deg, rule.course.ideal_cephalad_deg))
+    x, z = math.sin(medial), math.sin(cephalad)
+    outward = np.array([sign * x, math.sqrt(max(1 - x * x - z * z, 0.0)), -z]) @ frame.axes
+    depths = np.arange(0.0, 400.0, 1.0)
+    line = centre + depths[:, None] * outward / np.linalg.norm(outward)
+    out = int(np.argmin(task.scene.anatomy.body.contains(line)))
+    course = (
+        f"({rule.course.medial_deg[0]:.0f} to {rule.course.medial_deg[1]:.0f} deg towards the midline, "
+        f"{rule.course.cephalad_deg[0]:.0f} to {rule.course.cephalad_deg[1]:.0f} deg cephalad in the sacral frame)"
+    )
+    if not task.scene.grid.contains(line[out], 3.0 * task.scene.spacing_mm):
+        return (
+            f"The skin on the approach's course {course} lies outside the field of view, which ends {out} mm from the "
+            "lesion's centre; a scan that shows the skin there would be needed."
+        )
     return (
-        f"No skin in view lies on the approach's course ({low:.0f} to {high:.0f} deg towards the midline, "
-        f"{rule.course.cephalad_deg[0]:.0f} to {rule.course.cephalad_deg[1]:.0f} deg cephalad in the sacral frame) "
-        "within the needle's length."
+        f"The skin on the approach's course {course} lies {out} mm from the lesion's centre: with "
+        f"{value('assumptions.needle_length_reserve'):.0f} mm of reserve the {task.needle.length_mm:.0f} mm needle "
+        "does not reach, or no skin there faces the course."
     )

@@ -95,8 +95,10 @@ _DORSAL_BONE = (_SKIN, Stage("sacrum", (Tissue.SACRUM,), 5.0))
 _ACROSS_JOINT = (
     _SKIN,
     Stage("ilium", (Tissue.ILIUM,), 3.0),
-    # Between ilium and sacrum lies the joint, or dorsal of it the interosseous ligament.
-    Stage("SI joint", (Tissue.SI_JOINT, Tissue.SOFT), 0.0, 15.0),
+    # Dorsal of the joint the interosseous ligament fills the gap; a needle that misses the joint there is legal, but
+    # ranks lower. A fused joint may be missing.
+    Stage("interosseous ligament", (Tissue.SOFT,), 0.0, 15.0),
+    Stage("SI joint", (Tissue.SI_JOINT,), 0.0, 12.0),
     Stage("sacral ala, pedicle and body", (Tissue.SACRUM,), 5.0),
 )
 _THROUGH_HIATUS = (

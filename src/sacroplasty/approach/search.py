@@ -132,6 +132,18 @@ def search(
     return Candidates(points, tips_mm, margin, reason, starts)
 
 
+def search_sides(
+    scene: Scene, rule: ApproachRule, needle: Needle, tips_mm: Points, least_margin_mm: float = 0.0
+) -> list[Candidates]:
+    """The search from every side the approach may come from."""
+    field = margin_field(scene, tuple(sorted(required_mm(scene, rule).items())))
+    sides = (Side.MIDLINE,) if rule.midline else (Side.LEFT, Side.RIGHT)
+    return [
+        search(scene, rule, needle, field, entry_candidates(scene, rule, side), tips_mm, side, least_margin_mm)
+        for side in sides
+    ]
+
+
 @njit(cache=True)
 def _least_margin(
     field: Field, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], spacing: float, give_up: float

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,12 @@ class LesionSamples:
     volume_ml: float
     zones: npt.NDArray[np.int8]
     levels: tuple[Level | None, ...]
+
+    @cached_property
+    def places(self) -> dict[tuple[Level, DenisZone], int]:
+        """Samples in each level and zone; those without a level are left out."""
+        pairs = zip(self.levels, self.zones.tolist(), strict=True)
+        return dict(Counter((level, DenisZone(zone)) for level, zone in pairs if level is not None))
 
 
 def denis_zones(anatomy: Anatomy, points_mm: npt.ArrayLike) -> npt.NDArray[np.int8]:
@@ -63,6 +71,7 @@ def _foramen_borders(anatomy: Anatomy) -> tuple[list[float], list[float], list[f
     return [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
 
 
+@lru_cache(maxsize=2)
 def lesion_samples(scene: Scene) -> LesionSamples:
     """The lesion's bony part as evenly spread points; empty where none of it lies in the sacrum."""
     voxels = np.argwhere(scene.lesion.mask.array & (scene.tissue == Tissue.SACRUM))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from numba import njit, prange
 from scipy.special import betaincinv
 
-from sacroplasty.approach.distance import Field, polyline_distance, trilinear
+from sacroplasty.approach.distance import Field, clip, polyline_distance, trilinear
 from sacroplasty.approach.judge import Judgement, judged_end
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import TUNNELS, Scene
@@ -147,13 +147,14 @@ def _touches(field: Field, start, end, spacing, threshold):  # type: ignore[no-u
     """Whether the field falls below the threshold between two points, by steps no longer than the room left."""
     d = end - start
     length = math.sqrt((d * d).sum()) * spacing
-    s = 0.0
-    while s <= length:
+    enter, leave = clip(start, end, field.shape)
+    s, last = enter * length, leave * length
+    while s <= last:
         f = s / length
         room = trilinear(field, start[0] + f * d[0], start[1] + f * d[1], start[2] + f * d[2]) - threshold
         if room < 0.0:
             return True
-        s += min(max(room, 0.25 * spacing), 5.0)
+        s += max(room, 0.25 * spacing)
     return False
 
 

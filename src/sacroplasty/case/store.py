@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,7 +221,7 @@ def _matches(folder: Path, files: dict[str, str]) -> bool:
 def _locked(path: Path) -> Iterator[None]:
     """One writer at a time in this folder, across processes; the lock goes with the process that holds it."""
     with (path / ".lock").open("w") as stream:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)

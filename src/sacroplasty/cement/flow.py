@@ -6,7 +6,6 @@ two pressure fields grow with the cloud, because one field for the whole volume 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +29,8 @@ PRESSURE_TOLERANCE = 1e-5
 HELD_FACTOR = 1e3
 # Blocked cement finds a way with the next pressure field; after this many fields in vain there is none.
 MAX_BLOCKED_FIELDS = 8
+# Fields until a shear-thinning cement's viscosity has settled at the start.
+START_FIELDS = 2
 # Layers that may tear open within one portion.
 MAX_TEARS = 4
 
@@ -43,7 +44,7 @@ class Source:
     radius_mm: float
 
     @staticmethod
-    def at(index: Sequence[float], radius_mm: float, permeability_m2: Array | None = None) -> Source:
+    def at(index: npt.ArrayLike, radius_mm: float, permeability_m2: Array | None = None) -> Source:
         """The source at a fractional voxel index (3,): shared among the eight voxels around it that conduct."""
         place = np.asarray(index, dtype=np.float64)
         low = np.floor(place).astype(np.int64)
@@ -61,15 +62,16 @@ class Source:
             raise InputError("The needle's tip lies where nothing can flow", got=f"voxel {place.round(1).tolist()}")
         return Source(readonly(voxels[used], np.int64), readonly(weights[used] / weights[used].sum()), radius_mm)
 
-    def equivalent_radius(self) -> float:
-        """Radius, in voxels, at which the exact pressure round the source equals its weighted voxel pressure.
+    def ring_radius(self) -> float:
+        """Radius, in voxels, at which the exact pressure round the source equals that of the voxels round it.
 
-        From the lattice Green function; 0.3149 for a single voxel.
+        From the lattice Green function; 0.9246 for a single voxel. The ring, not the source voxel itself, is the
+        anchor, because a shear-thinning cement changes its viscosity too fast within that voxel.
         """
         offsets = np.abs(self.voxels[:, None, :] - self.voxels[None, :, :])
         pair = self.weights[:, None] * self.weights[None, :]
         total = sum(pair[a, b] * _lattice_green(*sorted(map(int, offsets[a, b]))) for a, b in np.ndindex(pair.shape))
-        return 1.0 / (4.0 * np.pi * float(total))
+        return 1.0 / (4.0 * np.pi * float(total - (self.weights**2).sum() / 6.0))
 
 
 def _lattice_green(a: int, b: int, c: int) -> float:
@@ -152,7 +154,8 @@ class CementFlow:
         none = np.zeros_like(self._pressure)
         wall = medium.wall_per_m
         self._wall = [none if wall is None else self._padded(wall[..., a]) for a in range(3)]
-        self._pore = self._padded(medium.porosity) * medium.voxel_volume_m3
+        self._porosity = self._padded(medium.porosity)
+        self._pore = self._porosity * medium.voxel_volume_m3
         self._outlet = self._padded(np.zeros(self._shape) if medium.outlet is None else medium.outlet).astype(np.int32)
         drainage = np.zeros(self._shape) if medium.drainage_per_m2 is None else medium.drainage_per_m2
         self._drainage = self._padded(drainage) * medium.voxel_volume_m3 / self._marrow
@@ -193,10 +196,11 @@ class CementFlow:
         permeability = self._permeability
         if medium.yield_pa is not None and self._torn.any():
             permeability = [np.where(self._torn, medium.yielded_permeability_m2, k) for k in permeability]
+        self._current = permeability[0]
         wet = self._saturation.copy()
         wet[tuple(source.voxels.T + 1)] = 1.0
-        self._cement_viscosity = cement.in_bone(self._speed, permeability[0], self._padded(medium.porosity))
-        viscosity = wet * self._cement_viscosity + (1.0 - wet) * self._marrow
+        thick = cement.in_bone(self._speed, permeability[0], self._porosity)
+        viscosity = wet * thick + (1.0 - wet) * self._marrow
         for axis in range(3):
             face_conductance(permeability[axis], self._wall[axis], viscosity, axis, h, self._faces[axis])
         self._escape[:] = 0.0
@@ -230,21 +234,46 @@ class CementFlow:
 
     def field(self, source: Source, rate_ml_s: float, cement: PowerLaw) -> tuple[float, float, int]:
         """Solves for the pressure at a rate; returns pressure at the opening, in its voxel (Pa), and iterations."""
+        if cement.index != 1.0 and not self._speed.any():
+            # A shear-thinning cement at rest would be stiff: start from the speed one voxel round the opening.
+            self._speed[:] = rate_ml_s * 1e-6 / (4.0 * np.pi * (self._medium.spacing_mm * 1e-3) ** 2)
+            for _ in range(START_FIELDS):
+                self._solve(rate_ml_s, cement, source)
+                self._find_speed()
         iterations = self._solve(rate_ml_s, cement, source)
         for _ in range(MAX_TEARS):
             if not self._tear():
                 break
             iterations += self._solve(rate_ml_s, cement, source)
-        area = (self._medium.spacing_mm * 1e-3) ** 2
-        _speed(*self._faces, self._pressure, area, self._speed)
+        self._find_speed()
         cells = tuple(source.voxels.T + 1)
         voxel_pressure = float(source.weights @ self._pressure[cells])
-        k = max(float(source.weights @ self._permeability[0][cells]), 1e-30)
+        k = max(float(source.weights @ self._current[cells]), 1e-30)
         phi = float(source.weights @ self._medium.porosity[tuple(source.voxels.T)])
-        near = cement.radial_drop_pa(
-            rate_ml_s * 1e-6, k, phi, source.radius_mm * 1e-3, source.equivalent_radius() * np.sqrt(area)
-        )
-        return voxel_pressure + near, voxel_pressure, iterations
+        outer = source.ring_radius() * self._medium.spacing_mm * 1e-3
+        near = cement.radial_drop_pa(rate_ml_s * 1e-6, k, phi, source.radius_mm * 1e-3, outer)
+        return self._ring_pressure(source) + near, voxel_pressure, iterations
+
+    def _ring_pressure(self, source: Source) -> float:
+        """Pressure of the voxels round the source, weighted by how well they conduct to it."""
+        total = 0.0
+        for (i, j, k), weight in zip(source.voxels + 1, source.weights, strict=True):
+            tx, ty, tz, p = (*self._faces, self._pressure)
+            ways = (
+                (tx[i, j, k], p[i - 1, j, k]),
+                (tx[i + 1, j, k], p[i + 1, j, k]),
+                (ty[i, j, k], p[i, j - 1, k]),
+                (ty[i, j + 1, k], p[i, j + 1, k]),
+                (tz[i, j, k], p[i, j, k - 1]),
+                (tz[i, j, k + 1], p[i, j, k + 1]),
+                (self._extra[i, j, k], 0.0),
+            )
+            conductance = sum(t for t, _ in ways)
+            total += weight * sum(t * q for t, q in ways) / conductance
+        return float(total)
+
+    def _find_speed(self) -> None:
+        _speed(*self._faces, self._pressure, (self._medium.spacing_mm * 1e-3) ** 2, self._speed)
 
     def push(self, source: Source, volume_ml: float, rate_ml_s: float, cement: PowerLaw) -> Portion:
         """One portion: the pressure field of now, then the volume moved along it, blocked cement of before included."""

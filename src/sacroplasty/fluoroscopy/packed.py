@@ -33,10 +33,10 @@ class PackedVolume:
 
     @staticmethod
     def of(volume: Volume) -> PackedVolume:
-        """Pack a non-negative volume; precision is its maximum / 32000."""
-        largest = float(volume.array.max())
-        if not np.isfinite(largest) or float(volume.array.min()) < 0:
-            raise GeometryError("A projected quantity must be finite and not negative", remedy="Clip it first")
+        """Pack a volume; precision is its largest magnitude / 32000."""
+        largest = max(float(volume.array.max()), -float(volume.array.min()))
+        if not np.isfinite(largest):
+            raise GeometryError("A projected quantity must be finite", remedy="Replace missing values first")
         scale = (largest or 1.0) / _FULL_SCALE
         padded = np.zeros([n + 2 for n in volume.array.shape], dtype=np.int16)
         for i, plane in enumerate(volume.array):  # plane by plane: no float copy of the whole volume

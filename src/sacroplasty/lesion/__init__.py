@@ -36,12 +36,15 @@ from sacroplasty.lesion.measurements import (
     skin_to_lesion,
 )
 from sacroplasty.lesion.pain import Mechanism, PainMechanism, dermatomes_of, pain_mechanism
+from sacroplasty.lesion.published import PUBLISHED, ZHANG_2_OVERRIDE_REASON
 from sacroplasty.lesion.sins import SinsScore, sins
 from sacroplasty.lesion.statements import Bearing, Statement
 from sacroplasty.lesion.suitability import Suitability, Verdict, assess_suitability
 from sacroplasty.lesion.walls import assess_walls
 
 __all__ = [
+    "PUBLISHED",
+    "ZHANG_2_OVERRIDE_REASON",
     "Aetiology",
     "Alignment",
     "Alternative",

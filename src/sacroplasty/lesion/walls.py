@@ -31,6 +31,11 @@ INSIDE_MM, OUTSIDE_MM, STEP_MM = 3.0, 1.5, 0.5
 AVERAGE_MM = 0.9
 # Healthy cortex for the yardstick keeps this distance from the lesion.
 AWAY_MM = 8.0
+# Walls that are always named, so that "the lesion does not reach it" is said.
+MAIN_WALLS = ("ventral", "dorsal", "canal")
+WORST_FIRST = (
+    Integrity.BREACHED, Integrity.UNCLEAR, Integrity.THINNED, Integrity.INTACT, Integrity.NOT_ADJACENT,
+)  # fmt: skip
 # A yardstick needs this many surface voxels.
 FEW_VOXELS = 100
 
@@ -70,8 +75,11 @@ def walls_of(region: Region, lesion: Bools) -> tuple[Wall, ...]:
         _wall(region, surface, str(name), gap <= reach, gap > AWAY_MM)
         for name in np.unique(surface.walls[gap <= reach])
     ]
-    order = {Integrity.BREACHED: 0, Integrity.UNCLEAR: 1, Integrity.THINNED: 2, Integrity.INTACT: 3}
-    return tuple(sorted(walls, key=lambda w: (order[w.integrity], -w.breach_area_mm2, -w.adjacent_area_mm2, w.name)))
+    walls += [Wall(name, Integrity.NOT_ADJACENT) for name in MAIN_WALLS if name not in {w.name for w in walls}]
+    order = list(WORST_FIRST)
+    return tuple(
+        sorted(walls, key=lambda w: (order.index(w.integrity), -w.breach_area_mm2, -w.adjacent_area_mm2, w.name))
+    )
 
 
 def _wall(region: Region, surface: Surface, name: str, near: Bools, away: Bools) -> Wall:

@@ -28,6 +28,8 @@ Y, Z, ANGLE, DEPTH, CANAL_DEPTH, CANAL_WIDTH, ROOF, WIDTH, RECESS, FALL = range(
 # The look-up of the nearest arc: a coarse (y, z) raster that Newton steps refine to the exact foot point.
 RASTER_LOW, RASTER_STEP, RASTER_COUNT = (-110.0, -190.0), 4.0, (70, 72)
 
+OVERSHOOT_MM = 11.0  # how far a root tunnel's tube goes on past the bone's surface
+
 # Lateral outline (y, z) of the hip bone's blade and its inner surface |x| over y: form by eye on real CTs.
 BLADE = (
     (-62, -18), (-52, 15), (-27, 40), (5, 53), (35, 48), (58, 28), (74, 4), (80, -22), (66, -48), (48, -53),
@@ -159,16 +161,25 @@ def course(shape: PhantomShape, curve: Curve, k: int, side: int) -> Course:
     lateral, caudal = (side * v / 2 for v in shape.asymmetry_mm[k])
     s = shape.anterior_arc_mm[k] + caudal
     xa, xp = shape.anterior_lateral_mm[k] + lateral, shape.posterior_lateral_mm[k] + lateral
-    body, canal, half, roof = (at(table, s, column) for column in (DEPTH, CANAL_DEPTH, CANAL_WIDTH, ROOF))
+    body, canal, half = (at(table, s, column) for column in (DEPTH, CANAL_DEPTH, CANAL_WIDTH))
     floor = body + canal / 2
     ventral = at(table, s, RECESS) * _recess_share(xa, at(table, s, WIDTH))
     sp = shape.posterior_arc_mm[k] + caudal
     dorsal = at(table, sp, DEPTH) + at(table, sp, CANAL_DEPTH) + at(table, sp, ROOF)
+    groove = 2.5 * np.exp(-(((xp - 11.0) / 4.5) ** 2))
+    dorsal -= at(table, sp, FALL) * (xp / at(table, sp, WIDTH)) ** 2 + groove
+    junction = curve.point(s - 2.0, side * (half * 0.3 + xa * 0.62), floor - canal * 0.15)
+    ventral_exit, dorsal_exit = curve.point(s, side * xa, ventral), curve.point(sp, side * xp, dorsal)
+
+    def beyond(point: Array) -> Array:
+        # The tubes go on past the surface, so that the rim is cut open whatever its slope.
+        return np.asarray(point + OVERSHOOT_MM * (point - junction) / np.linalg.norm(point - junction))
+
     return Course(
         canal=curve.point(s - 5.0, side * half * 0.65, floor),
-        junction=curve.point(s - 2.0, side * (half * 0.3 + xa * 0.62), floor - canal * 0.15),
-        anterior=curve.point(s + 1.5, side * (xa + 1.5), ventral - 12.0),
-        posterior=curve.point(sp + 4.0, side * (xp + 1.0), dorsal + roof + 8.0),
+        junction=junction,
+        anterior=beyond(ventral_exit),
+        posterior=beyond(dorsal_exit),
         arc=s,
     )
 
@@ -247,28 +258,33 @@ def _vertebrae(shape: PhantomShape, curve: Curve) -> Array:
 def _vessels(curve: Curve) -> Array:
     """Iliac arteries and veins, aorta and cava as tubes: a, b, radii, label."""
     fork = curve.point(-28.0, 0.0, -10.0)
-    ala = curve.point(18.0, 40.0, -8.0)
-    mirror = np.array([-1.0, 1.0, 1.0])
-    brim, thigh = np.array([66.0, -30.0, -45.0]), np.array([82.0, -62.0, -95.0])
-    pelvis = np.array([52.0, 42.0, -72.0])
-    side = np.array([10.0, 0.0, 0.0])
-    back = np.array([0.0, 9.0, -6.0])
+    cava = fork + np.array([-12.0, 8.0, -8.0])
     rows = [
-        [*([*fork, 6, -2, 40]), *([*fork, 4, 0, 0]), 8.0, 7.0, 26],
-        [*([*fork, -16, 2, 40]), *([*fork, -12, 8, -8]), 10.0, 9.0, 27],
+        _tube_row(fork + np.array([6.0, -2.0, 40.0]), fork + np.array([4.0, 0.0, 0.0]), 8.0, 7.0, 26),
+        _tube_row(fork + np.array([-16.0, 2.0, 40.0]), cava, 10.0, 9.0, 27),
     ]
-    for sign, artery, vein in ((1, 20, 22), (-1, 21, 23)):
-        m = np.ones(3) if sign > 0 else mirror
-        at_ala, at_brim, at_thigh, at_pelvis = ala * m, brim * m, thigh * m, pelvis * m
-        start_vein = [*fork, -10, 10, -8]
-        for a, b, r0, r1, label in (
-            ([*fork, 4, 0, 0], [*at_ala, 0, -8, 0], 5.0, 4.5, artery), ([*at_ala, 0, -8, 0], at_brim, 4.5, 4.0, artery),
-            (at_brim, at_thigh, 4.0, 4.0, artery), ([*at_ala, 0, -8, 0], at_pelvis, 3.0, 2.5, artery),
-            (start_vein, at_ala + back * 0.3, 6.5, 6.0, vein), (at_ala + back * 0.3, at_brim + back, 6.0, 5.0, vein),
-            (at_brim + back, at_thigh - side * m, 5.0, 5.0, vein), (at_ala + back * 0.3, [*at_pelvis, 0, 3, 5], 3.5, 3.0, vein),
-        ):  # fmt: skip
-            rows.append([*a, *b, r0, r1, label])
-    return np.array(rows, dtype=np.float64)
+    for sign, artery, vein in ((1.0, 20, 22), (-1.0, 21, 23)):
+        mirror = np.array([sign, 1.0, 1.0])
+        ala = curve.point(18.0, sign * 40.0, -8.0)
+        lower, deeper = ala + np.array([0.0, 2.7, -1.8]), ala + np.array([0.0, -8.0, 0.0])
+        brim, thigh = np.array([66.0, -30.0, -45.0]) * mirror, np.array([82.0, -62.0, -95.0]) * mirror
+        pelvis = np.array([52.0, 42.0, -72.0]) * mirror
+        back = np.array([0.0, 9.0, -6.0])
+        rows += [
+            _tube_row(fork + np.array([4.0, 0.0, 0.0]), deeper, 5.0, 4.5, artery),
+            _tube_row(deeper, brim, 4.5, 4.0, artery),
+            _tube_row(brim, thigh, 4.0, 4.0, artery),
+            _tube_row(deeper, pelvis, 3.0, 2.5, artery),
+            _tube_row(cava, lower, 6.5, 6.0, vein),
+            _tube_row(lower, brim + back, 6.0, 5.0, vein),
+            _tube_row(brim + back, thigh - np.array([10.0, 0.0, 0.0]) * mirror, 5.0, 5.0, vein),
+            _tube_row(lower, pelvis + np.array([0.0, 3.0, 5.0]), 3.5, 3.0, vein),
+        ]
+    return np.array(rows)
+
+
+def _tube_row(a: Array, b: Array, radius_a: float, radius_b: float, label: int) -> list[float]:
+    return [*a, *b, radius_a, radius_b, float(label)]
 
 
 def side_of(sign: int) -> Side:

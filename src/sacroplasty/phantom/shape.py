@@ -173,8 +173,10 @@ class PhantomShape:
 
     def dysmorphic(self) -> Self:
         """The upper sacrum as in dysmorphism: steep alae, narrow S1 corridor, tall oval foramina, a residual disc."""
-        heights = tuple(h * f for h, f in zip(self.anterior_height_mm, (1.25, 1.1, 1.0, 1.0), strict=True))
-        recess = tuple(r * f for r, f in zip(self.alar_recess_mm, (1.6, 1.4, 1.0, 1.0, 1.0, 1.0), strict=True))
+        s1, s2, s3, s4 = self.anterior_height_mm
+        heights = (1.25 * s1, 1.1 * s2, s3, s4)
+        r1, r2, *rest = self.alar_recess_mm
+        recess = _six([1.6 * r1, 1.4 * r2, *rest])
         return replace(
             self, variant=Variant.DYSMORPHIC, alar_slope=0.75, anterior_height_mm=heights, alar_recess_mm=recess,
         )  # fmt: skip

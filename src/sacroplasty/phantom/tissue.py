@@ -15,13 +15,13 @@ from sacroplasty.phantom.solids import (
     capsule,
     femur,
     hip_solid,
+    in_tube,
     inner_wall,
     lower_bodies,
     roof_openings,
     sacral_block,
     sacral_coordinates,
     sacral_solid,
-    tube,
     tunnel_lumen,
     vertebra,
 )
@@ -32,7 +32,7 @@ CORTEX = 128
 MARROW_FAT_HU = -60.0  # what marrow goes towards as trabeculae vanish
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _hash(i: int, j: int, k: int) -> float:
     h = (i * 73856093) ^ (j * 19349663) ^ (k * 83492791)
     h = (h ^ (h >> 13)) * 1274126177 & 0x7FFFFFFF
@@ -40,7 +40,7 @@ def _hash(i: int, j: int, k: int) -> float:
     return h / 32767.5 - 1.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def texture(x: float, y: float, z: float, cell: float) -> float:
     """Smooth random field in -1..1 that belongs to the place, not to a grid; features of about `cell` mm."""
     u, v, w = x / cell, y / cell, z / cell
@@ -55,19 +55,19 @@ def texture(x: float, y: float, z: float, cell: float) -> float:
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _grain(x: float, y: float, z: float, fine: float) -> float:
     """Trabecular pattern: a fine part that thick voxels average away (`fine` 0..1) and a patchy one."""
     return 1.3 * fine * texture(x, y, z, 1.3) + 0.6 * texture(x, y, z, 5.0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _marrow(base: float, g: Geometry) -> float:
     return MARROW_FAT_HU + (base - MARROW_FAT_HU) * g.numbers[7]
 
 
-@njit(cache=True)
-def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g: Geometry, fine: float) -> float:
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _sacral_hu(x: float, y: float, z: float, s: float, d: float, joint: float, g: Geometry, fine: float) -> float:
     """Cortex or marrow of the sacrum; body and ala from the evidence at S1 and S2, falling caudally."""
     ax = abs(x)
     depth = _column(g.table, s, DEPTH)
@@ -79,7 +79,6 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g:
     # Denser marrow under the endplate and under the joint surface, and behind the canal.
     base += 120.0 * math.exp(-max(s, 0.0) / 3.0) * (1.0 - lateral)
     base += 180.0 * _smooth((d - depth - 2.0) / 6.0)
-    joint = sacral_block(x, s, d, g)
     if ax > 30.0 and joint > -6.0 and s < 70.0:
         base += 120.0 * _smooth((6.0 + joint) / 6.0)
     for n in range(16, 20):
@@ -91,7 +90,7 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g:
     return _marrow(base, g) + grain * (45.0 + 0.35 * max(base, 0.0)) * (0.4 + 0.6 * g.numbers[7])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _skin_y(x: float, z: float, g: Geometry) -> float:
     """Dorsal skin over (x, z): lordosis, buttocks with the natal cleft; pressed flat on the table when supine."""
     ax = abs(x)
@@ -105,9 +104,11 @@ def _skin_y(x: float, z: float, g: Geometry) -> float:
     return y
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def skin(x: float, y: float, z: float, g: Geometry) -> float:
     """Implicit function of the body's surface."""
+    if abs(x) < 112.0 and -66.0 < y < 45.0:
+        return -60.0  # deep inside, whatever the fat: no need of the exact outline
     front = -125.0 if g.numbers[11] < 0.5 else -105.0
     back = _skin_y(x, z, g)
     middle = 0.5 * (front + back)
@@ -117,10 +118,11 @@ def skin(x: float, y: float, z: float, g: Geometry) -> float:
     return (radial ** (1.0 / power) - 1.0) * half
 
 
-@njit(cache=True)
-def _soft(x: float, y: float, z: float, s: float, d: float, near: bool, g: Geometry) -> tuple[int, float]:
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _soft(
+    x: float, y: float, z: float, s: float, d: float, near: bool, surface: float, g: Geometry
+) -> tuple[int, float]:
     """Everything between bones and skin."""
-    surface = skin(x, y, z, g)
     if surface > -2.0:
         return SKIN, 40.0
     fat = -102.0 + 8.0 * texture(x, y, z, 9.0)
@@ -129,10 +131,10 @@ def _soft(x: float, y: float, z: float, s: float, d: float, near: bool, g: Geome
         return FAT, fat
     for n in range(g.vessels.shape[0]):
         row = g.vessels[n]
-        if tube(x, y, z, row) < 0.0:
+        if in_tube(x, y, z, row):
             return int(row[8]), (210.0 if row[8] in (20.0, 21.0, 26.0) else 150.0) if g.numbers[15] > 0.5 else 42.0
     for n in range(g.roots.shape[0]):
-        if tube(x, y, z, g.roots[n]) < 0.0:
+        if in_tube(x, y, z, g.roots[n]):
             return NERVE, 38.0
     ax = abs(x)
     if (
@@ -166,15 +168,15 @@ def _soft(x: float, y: float, z: float, s: float, d: float, near: bool, g: Geome
     return (FAT, fat) if planes else (MUSCLE, 56.0 + 10.0 * texture(x, y, z, 4.0))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _lumen(
     x: float, y: float, z: float, s: float, d: float, canal: float, tunnel: float, g: Geometry
 ) -> tuple[int, float]:
     """Inside of the closed sacrum but out of bone: canal with sac and fat, root tunnels, roof openings."""
-    nerve = FAR_NERVE = 1e3
+    nerve = False
     for n in range(g.roots.shape[0]):
-        nerve = min(nerve, tube(x, y, z, g.roots[n]))
-    hu = 36.0 if nerve < 0.0 else -55.0 + 15.0 * texture(x, y, z, 5.0)
+        nerve = nerve or in_tube(x, y, z, g.roots[n])
+    hu = 36.0 if nerve else -55.0 + 15.0 * texture(x, y, z, 5.0)
     end = g.numbers[1] if g.numbers[3] > 0.5 else g.numbers[0]
     if canal < 0.0 and s < end and s >= 0.0:
         deep = _column(g.table, s, CANAL_DEPTH) / 2.0
@@ -184,10 +186,10 @@ def _lumen(
         return 10, 16.0 if off < share * share else hu
     if tunnel < 0.0:
         return 11, hu
-    return MUSCLE, 40.0 if nerve < FAR_NERVE else hu
+    return MUSCLE, 40.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int, float]:
     """Structure code (STRUCTURES, plus CORTEX in compact bone, or a tissue) and HU at a point."""
     surface = skin(x, y, z, g)
@@ -198,14 +200,16 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
                 return TABLE, -80.0 if below < 2.0 or below > 20.0 else -960.0
         return AIR, -1000.0
     if surface > -4.0:
-        return _soft(x, y, z, 0.0, 0.0, False, g)
+        return _soft(x, y, z, 0.0, 0.0, False, surface, g)
     scale = g.numbers[7]
     near = abs(x) < 72.0 and -60.0 < y < 125.0 and -150.0 < z < 62.0
     s, d, sacrum, block = 0.0, 0.0, 50.0, 50.0
     if near:
         s, d = sacral_coordinates(y, z, g.table, g.raster)
-        block = sacral_block(x, s, d, g)
-        sacrum = sacral_solid(x, s, d, g)
+        # Points far off by their coordinates alone need no closer look.
+        if -22.0 < s < g.numbers[0] + 6.0 and -8.0 < d < 78.0:
+            block = sacral_block(x, s, d, g)
+            sacrum = sacral_solid(x, s, d, g)
         compact = (1.25 if d < 30.0 else 1.6) * (0.35 + 0.65 * scale)
         if sacrum < 0.0:
             canal, tunnel = canal_lumen(x, s, d, g), tunnel_lumen(x, y, z, s, g)
@@ -217,8 +221,8 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
                 return 30, 3071.0
             if bone > -compact:
                 return 1 + CORTEX, 560.0 + 420.0 * scale + 60.0 * texture(x, y, z, 7.0)
-            return 1, _sacral_hu(x, y, z, s, d, bone, g, fine)
-        coccyx = lower_bodies(x, s, d, g)
+            return 1, _sacral_hu(x, y, z, s, d, block, g, fine)
+        coccyx = lower_bodies(x, s, d, g) if s > g.numbers[0] else 1.0
         if coccyx < 0.0:
             return (2 + CORTEX, 560.0) if coccyx > -1.2 else (2, _marrow(120.0, g))
     for n in range(2):
@@ -252,10 +256,10 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
                 return 30, 3071.0
             label = 6 if x > 0.0 else 7
             return (label + CORTEX, 1100.0) if bone > -2.0 else (label, 260.0 + 60.0 * _grain(x, y, z, fine))
-    return _soft(x, y, z, s, d, near, g)
+    return _soft(x, y, z, s, d, near, surface, g)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _axial_soft(x: float, y: float, z: float, s: float, d: float, g: Geometry) -> tuple[int, float]:
     """Lumbosacral disc, L4/5 disc and the lumbar canal; code 0 where there is none of them."""
     for n in range(2):
@@ -286,3 +290,12 @@ def tissues_at(points: Array, g: Geometry) -> tuple[Array, Array]:
     for n in range(len(points)):
         codes[n], hus[n] = tissue(points[n, 0], points[n, 1], points[n, 2], g, 1.0)
     return codes, hus
+
+
+@njit(cache=True)
+def textures_at(points: Array, cell: float) -> Array:
+    """The random field of `texture` at points (n, 3)."""
+    out = np.empty(len(points))
+    for n in range(len(points)):
+        out[n] = texture(points[n, 0], points[n, 1], points[n, 2], cell)
+    return out

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from PIL import Image
 
+from sacroplasty.anatomy import Face, Foramen
 from sacroplasty.case import Case
-from sacroplasty.fluoroscopy import display_png
+from sacroplasty.fluoroscopy import Contour, Radiograph, displayed
 from sacroplasty.plan import NeedlePlan, Plan
+from sacroplasty.report.course_schematic import course_schematic
 from sacroplasty.report.document import Figure
 from sacroplasty.report.imaging import (
     Line,
@@ -23,7 +27,8 @@ from sacroplasty.report.imaging import (
     sagittal,
     slice_picture,
 )
-from sacroplasty.space import Mask
+from sacroplasty.report.review_sheet import review_sheet
+from sacroplasty.space import Mask, Points
 
 # Colours that stay apart for the colour-blind (Okabe and Ito's palette).
 _COLOURS = {
@@ -80,12 +85,12 @@ def anatomy_pictures(case: Case) -> tuple[Figure, ...]:
     return _slices(case, planes, (*bone_outlines(case), *marks), said)
 
 
-def lesion_pictures(case: Case) -> tuple[Figure, ...]:
-    """The lesion's outline on three slices through its centre."""
-    if case.lesion is None:
+def review_pictures(case: Case) -> tuple[Figure, ...]:
+    """The imaging review sheet: standard planes through the lesion in two windows, levels, walls, measurements."""
+    if not case.lesions:
         return ()
-    planes = _planes(case.lesion.centre_mm)
-    return _slices(case, planes, _lesion_outline(case), "lesion outlined")
+    sheet = review_sheet(case.ct, case.require("anatomy"), case.lesions, plan=case.plan)
+    return (Figure(sheet, "Imaging review sheet: standard planes through the lesion, measurements drawn.", 1.0),)
 
 
 def needle_planes(needle: NeedlePlan) -> tuple[Plane, ...]:
@@ -100,13 +105,52 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
         return ()
     overlays = (*bone_outlines(case), *_lesion_outline(case), *_needle_lines(plan))
     said = "needle yellow (dashed where it leaves the slice), lesion red"
-    return _slices(case, needle_planes(plan.first), overlays, said)
+    schematic = course_schematic(case.require("anatomy"), case.lesions, plan)
+    drawn = Figure(schematic, "Schematic of the needle's course through the structures it crosses.", 0.5)
+    return (*_slices(case, needle_planes(plan.first), overlays, said), drawn)
+
+
+def radiograph_png(shot: Radiograph, contours: Sequence[Contour] = ()) -> bytes:
+    """A radiograph for the eye as PNG: side letters, angles, position and scale burnt in."""
+    buffer = io.BytesIO()
+    Image.fromarray(displayed(shot, contours).rgb).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def view_contours(case: Case, shot: Radiograph) -> tuple[Contour, ...]:
+    """What to look for in a view: the planned needle, and the foramina as far as they are known."""
+    project = shot.view.detector_from_patient.points
+    contours = []
+    for foramen in case.require("anatomy").foramina:
+        if foramen.state.known and foramen.face is Face.ANTERIOR:
+            ring = _ring(foramen)
+            contours.append(Contour(project(ring), (86, 180, 233), f"{foramen.level}", dashed=True))
+    plan = case.plan
+    for needle in plan.needles if plan is not None else ():
+        ends = project([needle.trajectory.entry_mm, needle.tip_mm])
+        contours.append(Contour(ends, (240, 228, 66), "", width=1))
+    return tuple(contours)
+
+
+def _ring(foramen: Foramen) -> Points:
+    """A circle (25, 3) of the foramen's size across its axis."""
+    axis = np.asarray(foramen.axis)
+    first = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    first /= np.linalg.norm(first)
+    second = np.cross(axis, first)
+    turn = np.linspace(0, 2 * np.pi, 25)[:, None]
+    return np.asarray(foramen.centre_mm) + foramen.radius_mm * (np.cos(turn) * first + np.sin(turn) * second)
 
 
 def view_pictures(case: Case) -> tuple[Figure, ...]:
     """Every simulated radiograph with the needle where it projects."""
+    said = "planned needle yellow, anterior foramina blue"
     return tuple(
-        Figure(display_png(shot), f"{shot.view.name}, {shot.view.angles_label} (simulated).", 0.5)
+        Figure(
+            radiograph_png(shot, view_contours(case, shot)),
+            f"{shot.view.name}, {shot.view.angles_label} (simulated): {said}.",
+            0.5,
+        )
         for shot in case.views
     )
 

@@ -233,6 +233,8 @@ def describe_lesion(lesion: Lesion) -> list[str]:
     if lesion.soft_tissue_ml >= 0.05:
         lines.append(f"  outside the bone {lesion.soft_tissue_ml:.1f} mL")
     for wall in lesion.walls:
+        if wall.integrity is Integrity.NOT_ADJACENT:
+            continue
         gone = f", {wall.breach_area_mm2:.0f} mm² gone" if wall.integrity is Integrity.BREACHED else ""
         lines.append(f"  {wall.name}: {wall.integrity}{gone}, {wall.to_hold_mm2:.0f} mm² to hold")
     return lines

@@ -1,14 +1,16 @@
-"""The three published patients, as far as the papers tell; what they do not tell stays unknown."""
+"""The three patients of the source papers as facts; what the papers do not tell stays unknown."""
 
 from __future__ import annotations
 
-from sacroplasty.lesion import (
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sacroplasty.lesion.facts import (
     Aetiology,
     Decision,
     Movement,
     Neurology,
     Option,
-    Override,
     Pain,
     PainSite,
     PatientFacts,
@@ -41,9 +43,8 @@ ZHANG_2 = PatientFacts(
     pain=Pain(sites=(PainSite.LOW_BACK,)),
     decision=Decision(discussed_with_family=True, wishes_procedure=True, consent_procedure=True),
 )
-ZHANG_2_OVERRIDE = Override(
-    "patient and family strongly urged in favour of the operation, whatever the outcome", "operator", "2008-01-01"
-)
+# Why the second patient was treated all the same; who decided and when is not printed, so an Override adds both.
+ZHANG_2_OVERRIDE_REASON = "patient and family strongly urged in favour of the operation, whatever the outcome"
 YEO = PatientFacts(
     aetiology=Aetiology.DIRECT_INVASION,
     primary_tumour="rectal cancer",
@@ -72,3 +73,6 @@ YEO = PatientFacts(
     ),
     other_pain_source=False,
 )
+
+# By the names of `phantom.named_case`.
+PUBLISHED: Mapping[str, PatientFacts] = MappingProxyType({"zhang-1": ZHANG_1, "zhang-2": ZHANG_2, "yeo": YEO})
