@@ -52,7 +52,7 @@ def needle_pose_message(
     z = np.asarray(direction, dtype=np.float64) * _TO_RAS
     length = float(np.linalg.norm(z))
     if tip.shape != (3,) or z.shape != (3,) or not np.isfinite([*tip, *z]).all() or length < 1e-9:
-        raise InputError("A needle's pose needs a finite tip and direction", got=f"{tip_mm}, {direction}")
+        raise InputError("A needle's pose needs a finite tip and direction", got=f"{tip.tolist()}, {z.tolist()}")
     z = z / length
     # Any x across the shaft will do for a round needle; the axis least along it keeps the numbers steady.
     across = np.eye(3)[int(np.argmin(np.abs(z)))]
