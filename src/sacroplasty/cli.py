@@ -250,6 +250,23 @@ def cite(
 
 
 @app.command()
+def export(
+    case: CaseArgument,
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    to: Annotated[list[str] | None, typer.Option(help="slicer or dicom; may be repeated. Both by default.")] = None,
+    source: Annotated[Path | None, typer.Option(help="DICOM series the CT was read from, to refer to it.")] = None,
+) -> None:
+    """Write a case as a 3D Slicer folder and as DICOM SEG, SR, RTSTRUCT, PDF and pictures for a PACS."""
+    from sacroplasty.case import CaseFolder
+    from sacroplasty.report import FORMATS, export_case
+    from sacroplasty.workflow import load_case
+
+    written = export_case(load_case(CaseFolder.open(case)), out, tuple(to or FORMATS), source=source)
+    print(f"Wrote {len(written)} files to {out}")
+    print(NOT_FOR_CLINICAL_USE)
+
+
+@app.command()
 def audit(
     case: CaseArgument,
     head: Annotated[str | None, typer.Option(help="Last hash as exported earlier; shows a cut at the end.")] = None,

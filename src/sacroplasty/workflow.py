@@ -270,7 +270,7 @@ def create_case(folder: Path, ct: Path, reading: ReadParameters | None = None, n
     source = {
         **series.provenance,
         "verdict": series.verdict.value,
-        "remarks": [[r.code, r.message] for r in series.remarks],
+        "remarks": [[r.code, r.message] for r in series.warnings],
         "acknowledged": sorted(how.acknowledge),
     }
     stored = CaseFolder.create(folder, name or ct.name.split(".")[0] or "case")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sacroplasty.cement.medium import Medium
 from sacroplasty.cement.tissue import VALUE, VESSELS, Tissue, cylinder
+from sacroplasty.cement.veins import VEINS
 from sacroplasty.evidence import value
 from sacroplasty.lesion import Lesion, LesionKind
 from sacroplasty.plan import NeedlePlan
@@ -126,9 +127,14 @@ def build_medium(tissue: Tissue, material: Material, needles: tuple[NeedleInPlac
     drained = tissue.bone
     drainage = np.where(drained, permeability / (material.drainage_length_mm * 1e-3) ** 2, 0.0)
     yields, open_m2 = _lesion(tissue, material, porosity, permeability)
+    vein = tissue.compartment(VEINS)
+    diameter_m = value("assumptions.cement_vein_diameter") * 1e-3
+    share = min(np.pi / 4.0 * diameter_m**2 / (tissue.grid.spacing_mm[0] * 1e-3) ** 2, 1.0)
+    permeability[vein], porosity[vein] = min(diameter_m**2 / 32.0 * share, HIGHEST_M2), share
     wall_m2 = 10.0**material.log10_cortex_permeability
     thickness = cortex * material.cortex_factor
     wall = np.where(thickness >= material.cortex_open_below_mm, thickness * 1e-3 / wall_m2, 0.0)
+    wall[vein] = 0.0
     centres = tissue.grid.centres_mm()
     for placed in needles:
         _place(placed, centres, tissue, material, porosity, permeability, wall)

@@ -65,6 +65,11 @@ CODES = MappingProxyType({
     "SAC-G064": (Verdict.REJECT, "label names missing"),
     "SAC-G070": (Verdict.WARN, "resampled on request to even slice spacing"),
     "SAC-G071": (Verdict.WARN, "resampled on request to remove gantry tilt"),
+    "SAC-G090": (Verdict.REJECT, "the archive sent something else than was asked for, or too much"),
+    "SAC-G091": (Verdict.REJECT, "the archive does not answer, or refuses"),
+    "SAC-G095": (Verdict.REJECT, "the key for de-identification is not usable"),
+    "SAC-G096": (Verdict.WARN, "the pixels may show the patient's name"),
+    "SAC-G097": (Verdict.WARN, "files left out of a de-identified copy"),
     "SAC-G080": (Verdict.WARN, "warnings not acknowledged"),
 })  # fmt: skip
 
@@ -82,7 +87,7 @@ class Remark:
         return CODES[self.code][0]
 
 
-_FILE_CODES = frozenset(f"SAC-G{n:03}" for n in (1, 2, 3, 4, 5, 7, 10, 64))
+_FILE_CODES = frozenset(f"SAC-G{n:03}" for n in (1, 2, 3, 4, 5, 7, 10, 64, 90, 91, 95))
 
 
 def rejected(code: str, what: str, *, got: str = "", remedy: str = "") -> SacroplastyError:

@@ -32,7 +32,7 @@ CORTEX = 128
 MARROW_FAT_HU = -60.0  # what marrow goes towards as trabeculae vanish
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _hash(i: int, j: int, k: int) -> float:
     h = (i * 73856093) ^ (j * 19349663) ^ (k * 83492791)
     h = (h ^ (h >> 13)) * 1274126177 & 0x7FFFFFFF
@@ -40,7 +40,7 @@ def _hash(i: int, j: int, k: int) -> float:
     return h / 32767.5 - 1.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def texture(x: float, y: float, z: float, cell: float) -> float:
     """Smooth random field in -1..1 that belongs to the place, not to a grid; features of about `cell` mm."""
     u, v, w = x / cell, y / cell, z / cell
@@ -55,19 +55,19 @@ def texture(x: float, y: float, z: float, cell: float) -> float:
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _grain(x: float, y: float, z: float, fine: float) -> float:
     """Trabecular pattern: a fine part that thick voxels average away (`fine` 0..1) and a patchy one."""
     return 1.3 * fine * texture(x, y, z, 1.3) + 0.6 * texture(x, y, z, 5.0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _marrow(base: float, g: Geometry) -> float:
     return MARROW_FAT_HU + (base - MARROW_FAT_HU) * g.numbers[7]
 
 
-@njit(cache=True)
-def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g: Geometry, fine: float) -> float:
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _sacral_hu(x: float, y: float, z: float, s: float, d: float, joint: float, g: Geometry, fine: float) -> float:
     """Cortex or marrow of the sacrum; body and ala from the evidence at S1 and S2, falling caudally."""
     ax = abs(x)
     depth = _column(g.table, s, DEPTH)
@@ -79,7 +79,6 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g:
     # Denser marrow under the endplate and under the joint surface, and behind the canal.
     base += 120.0 * math.exp(-max(s, 0.0) / 3.0) * (1.0 - lateral)
     base += 180.0 * _smooth((d - depth - 2.0) / 6.0)
-    joint = sacral_block(x, s, d, g)
     if ax > 30.0 and joint > -6.0 and s < 70.0:
         base += 120.0 * _smooth((6.0 + joint) / 6.0)
     for n in range(16, 20):
@@ -91,7 +90,7 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g:
     return _marrow(base, g) + grain * (45.0 + 0.35 * max(base, 0.0)) * (0.4 + 0.6 * g.numbers[7])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _skin_y(x: float, z: float, g: Geometry) -> float:
     """Dorsal skin over (x, z): lordosis, buttocks with the natal cleft; pressed flat on the table when supine."""
     ax = abs(x)
@@ -105,9 +104,11 @@ def _skin_y(x: float, z: float, g: Geometry) -> float:
     return y
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def skin(x: float, y: float, z: float, g: Geometry) -> float:
     """Implicit function of the body's surface."""
+    if abs(x) < 112.0 and -66.0 < y < 45.0:
+        return -60.0  # deep inside, whatever the fat: no need of the exact outline
     front = -125.0 if g.numbers[11] < 0.5 else -105.0
     back = _skin_y(x, z, g)
     middle = 0.5 * (front + back)
@@ -117,7 +118,7 @@ def skin(x: float, y: float, z: float, g: Geometry) -> float:
     return (radial ** (1.0 / power) - 1.0) * half
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _soft(
     x: float, y: float, z: float, s: float, d: float, near: bool, surface: float, g: Geometry
 ) -> tuple[int, float]:
@@ -167,7 +168,7 @@ def _soft(
     return (FAT, fat) if planes else (MUSCLE, 56.0 + 10.0 * texture(x, y, z, 4.0))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _lumen(
     x: float, y: float, z: float, s: float, d: float, canal: float, tunnel: float, g: Geometry
 ) -> tuple[int, float]:
@@ -188,7 +189,7 @@ def _lumen(
     return MUSCLE, 40.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int, float]:
     """Structure code (STRUCTURES, plus CORTEX in compact bone, or a tissue) and HU at a point."""
     surface = skin(x, y, z, g)
@@ -220,7 +221,7 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
                 return 30, 3071.0
             if bone > -compact:
                 return 1 + CORTEX, 560.0 + 420.0 * scale + 60.0 * texture(x, y, z, 7.0)
-            return 1, _sacral_hu(x, y, z, s, d, bone, g, fine)
+            return 1, _sacral_hu(x, y, z, s, d, block, g, fine)
         coccyx = lower_bodies(x, s, d, g) if s > g.numbers[0] else 1.0
         if coccyx < 0.0:
             return (2 + CORTEX, 560.0) if coccyx > -1.2 else (2, _marrow(120.0, g))
@@ -258,7 +259,7 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
     return _soft(x, y, z, s, d, near, surface, g)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _axial_soft(x: float, y: float, z: float, s: float, d: float, g: Geometry) -> tuple[int, float]:
     """Lumbosacral disc, L4/5 disc and the lumbar canal; code 0 where there is none of them."""
     for n in range(2):

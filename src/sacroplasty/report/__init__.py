@@ -2,12 +2,14 @@
 
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Document, Figure, Paragraph, Remark, Section, Table
+from sacroplasty.report.export import FORMATS, export_case
 from sacroplasty.report.html import to_html
 from sacroplasty.report.pdf import to_pdf
 from sacroplasty.report.plan_report import plan_document, summary
 from sacroplasty.report.write import write_report
 
 __all__ = [
+    "FORMATS",
     "Document",
     "Figure",
     "Paragraph",
@@ -15,6 +17,7 @@ __all__ = [
     "Section",
     "Table",
     "citations",
+    "export_case",
     "plan_document",
     "summary",
     "to_html",

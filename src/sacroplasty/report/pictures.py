@@ -12,6 +12,7 @@ from sacroplasty.anatomy import Face, Foramen
 from sacroplasty.case import Case
 from sacroplasty.fluoroscopy import Contour, Radiograph, displayed
 from sacroplasty.plan import NeedlePlan, Plan
+from sacroplasty.report.course_schematic import course_schematic
 from sacroplasty.report.document import Figure
 from sacroplasty.report.imaging import (
     Line,
@@ -26,6 +27,7 @@ from sacroplasty.report.imaging import (
     sagittal,
     slice_picture,
 )
+from sacroplasty.report.review_sheet import review_sheet
 from sacroplasty.space import Mask, Points
 
 # Colours that stay apart for the colour-blind (Okabe and Ito's palette).
@@ -83,12 +85,12 @@ def anatomy_pictures(case: Case) -> tuple[Figure, ...]:
     return _slices(case, planes, (*bone_outlines(case), *marks), said)
 
 
-def lesion_pictures(case: Case) -> tuple[Figure, ...]:
-    """The lesion's outline on three slices through its centre."""
-    if case.lesion is None:
+def review_pictures(case: Case) -> tuple[Figure, ...]:
+    """The imaging review sheet: standard planes through the lesion in two windows, levels, walls, measurements."""
+    if not case.lesions:
         return ()
-    planes = _planes(case.lesion.centre_mm)
-    return _slices(case, planes, _lesion_outline(case), "lesion outlined")
+    sheet = review_sheet(case.ct, case.require("anatomy"), case.lesions, plan=case.plan)
+    return (Figure(sheet, "Imaging review sheet: standard planes through the lesion, measurements drawn.", 1.0),)
 
 
 def needle_planes(needle: NeedlePlan) -> tuple[Plane, ...]:
@@ -103,7 +105,9 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
         return ()
     overlays = (*bone_outlines(case), *_lesion_outline(case), *_needle_lines(plan))
     said = "needle yellow (dashed where it leaves the slice), lesion red"
-    return _slices(case, needle_planes(plan.first), overlays, said)
+    schematic = course_schematic(case.require("anatomy"), case.lesions, plan)
+    drawn = Figure(schematic, "Schematic of the needle's course through the structures it crosses.", 0.5)
+    return (*_slices(case, needle_planes(plan.first), overlays, said), drawn)
 
 
 def radiograph_png(shot: Radiograph, contours: Sequence[Contour] = ()) -> bytes:

@@ -8,11 +8,11 @@ from typing import Any
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.case import Case
 from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Finding, NeedlePlan, Plan, Severity
+from sacroplasty.plan import Clearance, Finding, NeedlePlan, Plan, Severity
 from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
-from sacroplasty.report.pictures import anatomy_pictures, lesion_pictures, needle_pictures, view_pictures
+from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures, view_pictures
 
 _UNITS = (("_mm2", "mm²"), ("_mm", "mm"), ("_ml_s", "mL/s"), ("_ml", "mL"), ("_deg", "°"), ("_hu", "HU"), ("_s", "s"))
 
@@ -36,7 +36,7 @@ def remarks(findings: Iterable[Finding], least: Severity = Severity.INFO) -> tup
 
 
 def _point(point_mm: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{v:.1f}" for v in point_mm) + ")"
+    return "(" + ", ".join(f"{v + 0.0:.1f}".replace("-0.0", "0.0") for v in point_mm) + ")"
 
 
 def decision_sentences(case: Case) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def decision_sentences(case: Case) -> tuple[str, ...]:
     first = plan.first
     crossed = " → ".join(c.structure.replace("_", " ") for c in first.crossings)
     sentences = [
-        f"{plan.approach} approach from the {plan.side} to {plan.target_level}, {first.needle.describe()}.",
+        f"{plan.approach.capitalize()} approach, {plan.side}, to {plan.target_level}, {first.needle.describe()}.",
         f"Depth from skin to target {first.trajectory.length_mm:.0f} mm; course: {crossed}.",
     ]
     if first.clearances:
@@ -96,7 +96,7 @@ def _lesion_section(case: Case, lesion: Lesion) -> Section:
          f"{wall.adjacent_area_mm2:.0f}")
         for wall in lesion.walls
     )  # fmt: skip
-    blocks: list[Block] = [Paragraph("; ".join(words) + "."), *remarks(lesion.findings), *lesion_pictures(case)]
+    blocks: list[Block] = [Paragraph("; ".join(words) + "."), *remarks(lesion.findings), *review_pictures(case)]
     if walls:
         blocks.append(Table(("Wall", "State", "Gone, mm²", "Next to the lesion, mm²"), walls, "Walls of the bone"))
     if lesion.measures:
@@ -109,6 +109,12 @@ def _approaches_section(plans: tuple[Plan, ...]) -> Section:
         (str(p.rank), p.approach.value, p.side.value, "yes" if p.feasible else "no", " ".join(p.reasons)) for p in plans
     )
     return Section("Approaches compared", (Table(("Rank", "Approach", "Side", "Feasible", "Why"), rows, "Best first"),))
+
+
+def nearest_clearances(needle: NeedlePlan) -> tuple[Clearance, ...]:
+    """The structures that matter: the five nearest and every one with a chance of a breach of a tenth of a percent."""
+    ordered = sorted(needle.clearances, key=lambda c: c.distance_mm - c.required_mm)
+    return tuple(c for n, c in enumerate(ordered) if n < 5 or (c.breach_probability or 0.0) >= 0.001)
 
 
 def _needle_blocks(number: int, needle: NeedlePlan) -> tuple[Block, ...]:
@@ -131,7 +137,7 @@ def _needle_blocks(number: int, needle: NeedlePlan) -> tuple[Block, ...]:
         (c.structure.replace("_", " "), f"{c.distance_mm:.1f}", f"{c.required_mm:.1f}", f"{c.depth_mm:.0f}",
          "-" if c.breach_probability is None else f"{100 * c.breach_probability:.1f} %"
          + ("" if c.breach_probability_upper is None else f" (up to {100 * c.breach_probability_upper:.1f} %)"))
-        for c in sorted(needle.clearances, key=lambda c: c.distance_mm - c.required_mm)
+        for c in nearest_clearances(needle)
     )  # fmt: skip
     return (
         Table(("", ""), tuple(rows), f"Needle {number}"),
@@ -141,7 +147,8 @@ def _needle_blocks(number: int, needle: NeedlePlan) -> tuple[Block, ...]:
         Table(
             ("Structure", "Free, mm", "Required, mm", "At depth, mm", "P(breach)"),
             clearances,
-            "Clearance from the needle's surface, lower bound; P(breach) simulated from the placement error",
+            "Clearance of the nearest structures from the needle's surface, lower bound; P(breach) simulated from the "
+            "placement error. plan.json holds every structure.",
         ),
     )
 
@@ -181,9 +188,27 @@ def _anatomy_section(case: Case) -> Section:
     return Section("Anatomy", tuple(blocks))
 
 
+def _source_facts(case: Case) -> dict[str, str]:
+    """What is known about the scan, as words."""
+    known = {name.replace("_", " "): str(v) for name, v in case.source.items() if isinstance(v, str | bool) and v}
+    return {name: {"True": "yes", "False": "no"}.get(v, v) for name, v in known.items()}
+
+
+def gate_remarks(case: Case) -> tuple[Remark, ...]:
+    """What the geometry gate warned about the scan; a warning nobody acknowledged says so."""
+    known = case.source.get("acknowledged", ())
+    return tuple(
+        Remark(
+            Severity.INFO if code in known else Severity.WARNING,
+            f"{message} ({code}, {'acknowledged' if code in known else 'not acknowledged'})",
+        )
+        for code, message in case.source.get("remarks", ())
+    )
+
+
 def plan_document(case: Case, evidence_keys: Iterable[str] = ()) -> Document:
     """The whole report of a case as far as it has come."""
-    sections = [Section("Decision", (*(Paragraph(s) for s in decision_sentences(case)),
+    sections = [Section("Decision", (*(Paragraph(s) for s in decision_sentences(case)), *gate_remarks(case),
                                      *remarks(case.findings, Severity.CAUTION)))]  # fmt: skip
     if case.lesion is not None:
         sections.append(_lesion_section(case, case.lesion))
@@ -205,5 +230,5 @@ def plan_document(case: Case, evidence_keys: Iterable[str] = ()) -> Document:
         "Coordinates are patient LPS in mm. Sides are the patient's.",
         tuple(sections),
         f"sacroplasty {__version__}. {NOT_FOR_CLINICAL_USE}",
-        {"CT": case.ct.grid.describe(), **{k: str(v) for k, v in case.source.items() if isinstance(v, str | bool)}},
+        {"CT": case.ct.grid.describe(), **_source_facts(case)},
     )
