@@ -1,4 +1,4 @@
-"""Clearances against closed forms and against exact capsule-to-mesh distances. Writes benchmarks/approach_clearance.csv.
+"""Clearances against closed forms and exact capsule-to-mesh distances. Writes benchmarks/approach_clearance.csv.
 
 Closed forms: spheres, cylinders, slabs and foramen rings sampled on grids of 0.7 to 1.5 mm in random directions; the
 published lower bound must never exceed the truth. Meshes: marching cubes of the phantom's canal, root tunnels and SI
