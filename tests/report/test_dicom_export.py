@@ -106,7 +106,7 @@ def test_same_content_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"{kind}a.dcm").read_bytes() == (tmp_path / f"{kind}b.dcm").read_bytes()
 
 
-@pytest.mark.hazard("H09")
+@pytest.mark.hazard("H13")
 def test_report_holds_the_needle_as_a_polyline(tmp_path: Path) -> None:
     import highdicom as hd
 
