@@ -175,6 +175,7 @@ def test_labels_from_a_folder_and_from_tables(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "multi.nii.gz").has("sacrum")
 
 
+@pytest.mark.hazard("H07")
 @pytest.mark.hazard("H08")
 def test_mask_must_lie_on_the_grid(tmp_path: Path) -> None:
     ct = small_ct()

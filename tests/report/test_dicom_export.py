@@ -15,14 +15,14 @@ from pydicom.dataset import Dataset
 from reportlab.pdfgen import canvas
 from skimage.draw import polygon2mask
 
-from sacroplasty.errors import InputError
-from sacroplasty.io import read_labels, read_mask, read_series
+from sacroplasty.errors import GeometryError, InputError
+from sacroplasty.io import read_labels, read_mask, read_series, read_structures
 from sacroplasty.lesion import Lesion, LesionKind
 from sacroplasty.plan import Approach, Clearance, Injection, Level, Needle, NeedlePlan, Plan, Side, Trajectory
 from sacroplasty.report.dicom_export import encapsulated_pdf, measurement_report, secondary_capture, segmentation
 from sacroplasty.report.dicom_source import Identity, ct_series, saved, source_series
 from sacroplasty.report.dicom_structures import structure_set
-from sacroplasty.space import LabelMap, Mask, Volume
+from sacroplasty.space import Grid, LabelMap, Mask, Volume
 from tests.data import real
 from tests.io.made_dicom import body_ct, save_all, turned_series
 
@@ -106,7 +106,7 @@ def test_same_content_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"{kind}a.dcm").read_bytes() == (tmp_path / f"{kind}b.dcm").read_bytes()
 
 
-@pytest.mark.hazard("H09")
+@pytest.mark.hazard("H13")
 def test_report_holds_the_needle_as_a_polyline(tmp_path: Path) -> None:
     import highdicom as hd
 
@@ -161,6 +161,13 @@ def test_structure_set_encloses_the_mask(tmp_path: Path) -> None:
     assert ds.StructureSetROISequence[0].ROIName == "sacrum"
     np.testing.assert_array_equal(filled(ds, ct), mask.array)
     assert "CLOSED_PLANAR" in tool("dcmdump", path)
+    np.testing.assert_array_equal(read_structures(path, ct.grid)["sacrum"].array, mask.array)
+    with pytest.raises(GeometryError, match="frames of reference"):
+        read_structures(path, Grid(ct.grid.shape, ct.grid.patient_from_voxel, "1.2.3"))
+    with pytest.raises(GeometryError, match="slices"):
+        read_structures(path, ct.grid.resized(2.0))
+    with pytest.raises(InputError, match="not an RT Structure Set"):
+        read_structures(saved(source[0], tmp_path / "ct.dcm"), ct.grid)
 
 
 def filled(ds: Dataset, ct: Volume) -> np.ndarray:

@@ -46,6 +46,10 @@ def perform(job: str, path: Path, arguments: dict[str, Any]) -> Any:
         from sacroplasty.io.label_folder import load_label_folder
 
         return load_label_folder(path)
+    if job == "structures":
+        from sacroplasty.io.structures import load_structures
+
+        return load_structures(path)
     raise ValueError(job)
 
 

@@ -25,9 +25,11 @@ from sacroplasty.io.verdict import CODES, Remark, rejected
 MEMORY_BYTES = 1_500_000_000
 MEMORY_PER_INPUT_BYTE = 4
 LARGEST_MEMORY_BYTES = 6_000_000_000
-# Time before the child is killed, seconds: a fixed part, and more for large inputs.
+# Processor time of the child, seconds: a fixed part, and more for large inputs; and how many times that may pass by the
+# clock, because the machine may be busy with other work.
 TIME_S = 30.0
 TIME_PER_MEGABYTE_S = 0.25
+CLOCK_PER_PROCESSOR_TIME = 3.0
 _RESULT = "result.json"
 
 
@@ -38,9 +40,16 @@ def isolated(job: str, path: Path, *, timeout_s: float | None = None, **argument
     """
     size = _size(path)
     memory = min(MEMORY_BYTES + MEMORY_PER_INPUT_BYTE * size, LARGEST_MEMORY_BYTES)
-    limit_s = timeout_s or TIME_S + TIME_PER_MEGABYTE_S * size / 1e6
+    processor_s = TIME_S + TIME_PER_MEGABYTE_S * size / 1e6
+    limit_s = timeout_s or CLOCK_PER_PROCESSOR_TIME * processor_s
     with TemporaryDirectory(prefix="sacroplasty-") as folder:
-        request = {"job": job, "path": str(path.absolute()), "out": folder, "memory_bytes": memory, "seconds": limit_s}
+        request = {
+            "job": job,
+            "path": str(path.absolute()),
+            "out": folder,
+            "memory_bytes": memory,
+            "seconds": processor_s,
+        }
         status = _run({**request, "arguments": arguments}, limit_s)
         result = Path(folder) / _RESULT
         if status != 0 or not result.is_file():
