@@ -109,7 +109,7 @@ def _segment(case: Case, parameters: SegmentParameters, progress: Progress) -> A
 
 def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any:
     from sacroplasty.errors import InputError
-    from sacroplasty.io import read_mask
+    from sacroplasty.io import read_mask, require_mask_on_grid
     from sacroplasty.lesion import find_lesions, lesion_from_click, lesion_from_mask, lesion_from_sphere
 
     anatomy = case.require("anatomy")
@@ -118,7 +118,8 @@ def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any
         raise InputError("The lesion is given more than once", got=" and ".join(given), remedy="Give one of them")
     progress(0.1, "Measuring the lesion")
     if parameters.mask:
-        return (lesion_from_mask(case.ct, anatomy, read_mask(parameters.mask)),)
+        mask = require_mask_on_grid(read_mask(parameters.mask), case.ct.grid)
+        return (lesion_from_mask(case.ct, anatomy, mask, resample=True),)
     if parameters.sphere:
         x, y, z, radius = numbers(parameters.sphere, 4, "--lesion-sphere X,Y,Z,R")
         return (lesion_from_sphere(case.ct, anatomy, (x, y, z), radius),)
@@ -383,7 +384,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     stored = CaseFolder.create(folder, name)
     store_ct(stored, patient.ct, {"simulated": True, "phantom": name, "source": patient.source})
     mask = folder / "lesion_mask.nii.gz"
-    write_nifti(patient.lesion_mask, mask)
+    write_nifti(patient.lesion_mask.resampled(patient.ct.grid), mask)
     return run_all(stored, {"lesion": LesionParameters(mask=mask)}, progress)
 
 
