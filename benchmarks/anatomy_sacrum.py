@@ -1,15 +1,14 @@
-"""Fine anatomy of the sacrum against simulated truth and real surfaces; writes benchmarks/anatomy_sacrum_*.csv.
+"""Fine anatomy of the sacrum against simulated truth; writes benchmarks/anatomy_sacrum_*.csv.
 
-Run: python -m benchmarks.anatomy_sacrum [phantoms|atlas|all] [--seeds N]. Phantoms are drawn from published spreads, rotated by up to 15
-degrees about each axis and scanned with 0.8 to 5 mm slices; the mask is the truth as a network of 3 mm voxels would
-make it, or the own segmentation of the bare CT. The atlas needs the real surfaces (SACROPLASTY_DATA).
+Run: python -m benchmarks.anatomy_sacrum [--seeds N]. Phantoms are drawn from published spreads, rotated by up to 15
+degrees about each axis and scanned with 1.5 to 5 mm slices; the mask is the truth as a network of 3 mm voxels would
+make it, or the own segmentation of the bare CT.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,7 +112,8 @@ def case_row(case: Case) -> dict[str, object]:
         "seed": case.seed, "slice_mm": case.slice_mm, "mask": case.mask,
         "canal_dice": round(2 * float((own & real).sum()) / float(own.sum() + real.sum()), 3),
         "canal_line_mm": round(float(line.mean()), 2),
-        "border_s1_s4_mm": round(float(np.abs(off[:4]).mean()), 2), "border_max_mm": round(float(np.abs(off[:4]).max()), 2),
+        "border_s1_s4_mm": round(float(np.abs(off[:4]).mean()), 2),
+        "border_max_mm": round(float(np.abs(off[:4]).max()), 2),
         "apex_mm": round(float(apex), 2), "hiatus_state": found.hiatus.state.value,
         "hiatus_depth_error_mm": round(found.hiatus.depth_mm - truth.hiatus.depth_mm, 2),
         "promontory_mm": round(float(np.linalg.norm(found.frame.origin_mm)), 2),
@@ -150,10 +150,8 @@ def phantoms(seeds: int) -> None:
 def main() -> None:
     """The table asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("phantoms",), default="phantoms", nargs="?")
     parser.add_argument("--seeds", type=int, default=4)
     arguments = parser.parse_args()
-    os.environ.setdefault("NUMBA_NUM_THREADS", "2")
     phantoms(arguments.seeds)
 
 
