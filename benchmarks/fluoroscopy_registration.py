@@ -1,10 +1,11 @@
-"""2D/3D registration and needle tip from AP and lateral, on shots simulated from a real CT (simulated; truth not tuned on).
+"""2D/3D registration and needle tip from AP and lateral, on shots simulated from a real CT.
 
-Shots: full CT at its finest, ray-driven projector, polychromatic beam, scatter, quantum noise, a 13 G needle. Moving
+Shots: the full CT at 1.2 mm through `render`: polychromatic beam, scatter, quantum noise, a 13 G needle. Moving
 image: the CT within 110 mm of the sacrum, HU above water, 2.3 to 4.6 mm voxels. Starts are uniform within the stated
-range per axis. `scale` makes the nominal source-detector distance 5 % wrong and registers without calibration.
+range per axis. `scale` makes the nominal source-detector distance 5 % wrong and registers without calibration; its
+target error is then not comparable (distance trades with magnification), the tip's is.
 
-Run: python benchmarks/fluoroscopy_registration.py [starts per condition]; writes benchmarks/fluoroscopy_registration.csv
+Run: python benchmarks/fluoroscopy_registration.py [starts per condition]; writes the CSV of the same name.
 """
 
 from __future__ import annotations
