@@ -1,1 +1,400 @@
-"""The stages of a case, in order: the one list behind every door."""
+"""The stages of a case, in order: the one list behind every door.
+
+A stage is a pure function from a case and its parameters to one result. Doors take the verbs, options, help and order
+from STAGES; `run_stage` stores the result with what made it, `run_all` goes from file to report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sacroplasty.case import Case, CaseFolder
+
+Progress = Callable[[float, str], None]
+
+
+def silent(fraction: float, message: str) -> None:
+    """Progress that nobody watches."""
+
+
+def option(default: Any, help_text: str, *, in_run: str = "") -> Any:
+    """A stage parameter with the sentence that `--help` shows, and its name in `run` where that differs."""
+    return field(default=default, metadata={"help": help_text, "in_run": in_run})
+
+
+@dataclass(frozen=True)
+class ReadParameters:
+    """How the CT is read."""
+
+    series: str | None = option(None, "DICOM series or stack to take, as `inspect` lists it.")
+    acknowledge: tuple[str, ...] = option((), "Code of a warning that was read and accepted; may be repeated.")
+    resample_irregular: bool = option(False, "Resample unevenly spaced slices; recorded with the case.")
+    resample_tilted: bool = option(False, "Resample a gantry-tilted scan; recorded with the case.")
+
+
+@dataclass(frozen=True)
+class SegmentParameters:
+    """What `segment` may be told."""
+
+    labels: Path | None = option(
+        None, "Bone labels: TotalSegmentator (one file or a folder), 3D Slicer .seg.nrrd, DICOM SEG or NIfTI."
+    )
+
+
+@dataclass(frozen=True)
+class LesionParameters:
+    """Exactly one of these says where the lesion is; none lets the search propose one."""
+
+    mask: Path | None = option(
+        None, "Lesion mask on the CT's grid: NIfTI, NRRD, .seg.nrrd or DICOM SEG.", in_run="lesion"
+    )
+    sphere: str | None = option(
+        None, "Sphere X,Y,Z,R: centre in patient LPS mm and radius in mm.", in_run="lesion_sphere"
+    )
+    click: str | None = option(
+        None, "Point X,Y,Z in patient LPS mm inside the lesion; it is grown from there.", in_run="lesion_click"
+    )
+
+
+@dataclass(frozen=True)
+class PlanParameters:
+    """Which needle and which ways to try."""
+
+    approach: tuple[str, ...] = option((), "Approach to plan; may be repeated. All of them where none is given.")
+    gauge: int = option(13, "Needle gauge, 8 to 15.")
+    guidance: str = option("fluoroscopy", "Guidance that sets the placement error: fluoroscopy, ct, cbct, navigation.")
+
+
+@dataclass(frozen=True)
+class ViewsParameters:
+    """How the shots are simulated."""
+
+
+@dataclass(frozen=True)
+class CementParameters:
+    """What is injected."""
+
+    cement: str = option("simplex-p", "Cement by catalogue name.")
+    volume_ml: float | None = option(None, "Volume in mL; the plan's own where none is given.")
+
+
+@dataclass(frozen=True)
+class ReportParameters:
+    """What the report holds."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step: its verb and folder name, the results it needs, the one it gives, its options, its sentence."""
+
+    name: str
+    needs: tuple[str, ...]
+    gives: str
+    parameters: type
+    run: Callable[[Case, Any, Progress], Any]
+    help: str
+
+
+def _segment(case: Case, parameters: SegmentParameters, progress: Progress) -> Any:
+    from sacroplasty.anatomy import segment
+    from sacroplasty.io import read_labels
+
+    labels = read_labels(parameters.labels) if parameters.labels else None
+    return segment(case.ct, labels, progress=progress)
+
+
+def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any:
+    from sacroplasty.errors import InputError
+    from sacroplasty.io import read_mask
+    from sacroplasty.lesion import find_lesions, lesion_from_click, lesion_from_mask, lesion_from_sphere
+
+    anatomy = case.require("anatomy")
+    given = [name for name in ("mask", "sphere", "click") if getattr(parameters, name)]
+    if len(given) > 1:
+        raise InputError("The lesion is given more than once", got=" and ".join(given), remedy="Give one of them")
+    progress(0.1, "Measuring the lesion")
+    if parameters.mask:
+        return (lesion_from_mask(case.ct, anatomy, read_mask(parameters.mask)),)
+    if parameters.sphere:
+        x, y, z, radius = numbers(parameters.sphere, 4, "--lesion-sphere X,Y,Z,R")
+        return (lesion_from_sphere(case.ct, anatomy, (x, y, z), radius),)
+    if parameters.click:
+        return (lesion_from_click(case.ct, anatomy, numbers(parameters.click, 3, "--lesion-click X,Y,Z")),)
+    found = tuple(find_lesions(case.ct, anatomy))
+    if not found:
+        raise InputError("No lesion stands out from the bone", remedy="Give --lesion MASK or --lesion-sphere X,Y,Z,R")
+    return found
+
+
+def numbers(text: str, count: int, what: str) -> tuple[float, ...]:
+    """`count` finite numbers separated by commas; InputError otherwise."""
+    import math
+
+    from sacroplasty.errors import InputError
+
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != count or not all(math.isfinite(v) for v in values):
+        raise InputError(f"{what} needs {count} numbers separated by commas", got=text, remedy="Use mm in patient LPS")
+    return values
+
+
+def _plan(case: Case, parameters: PlanParameters, progress: Progress) -> Any:
+    from sacroplasty.approach import plan_trajectories
+    from sacroplasty.errors import InputError
+    from sacroplasty.plan import Approach, Needle
+
+    try:
+        approaches = tuple(Approach(name) for name in parameters.approach) or None
+    except ValueError:
+        known = ", ".join(Approach)
+        raise InputError(
+            "The approach is unknown", got=", ".join(parameters.approach), remedy=f"Use one of {known}"
+        ) from None
+    return plan_trajectories(
+        case.ct,
+        case.require("anatomy"),
+        case.require("lesions")[0],
+        needle=Needle.gauge(parameters.gauge),
+        approaches=approaches,
+        guidance=parameters.guidance,
+        progress=progress,
+    )
+
+
+def _views(case: Case, parameters: ViewsParameters, progress: Progress) -> Any:
+    from sacroplasty.fluoroscopy import render, views_for
+
+    anatomy, plan = case.require("anatomy"), require_plan(case)
+    progress(0.05, "Choosing the views")
+    views = views_for(plan, anatomy, case.ct, lesion=case.lesion)
+    shots = []
+    for number, view in enumerate(views):
+        progress(0.1 + 0.9 * number / len(views), f"Rendering {view.name}")
+        shots.append(render(case.ct, view, needles=plan.needles))
+    return tuple(shots)
+
+
+def require_plan(case: Case) -> Any:
+    """The best feasible plan; PlanError with every approach's reason where there is none."""
+    from sacroplasty.errors import PlanError
+
+    plan = case.plan
+    if plan is None:
+        reasons = " ".join(f"{p.approach}: {p.reasons[0]}" for p in case.require("plans") if p.reasons)
+        raise PlanError("No approach is feasible", got=reasons, remedy="See plan/plan.json for the smallest changes")
+    return plan
+
+
+def _cement(case: Case, parameters: CementParameters, progress: Progress) -> Any:
+    from sacroplasty.cement import simulate_injection
+
+    return simulate_injection(
+        case.ct,
+        case.require("anatomy"),
+        case.require("lesions")[0],
+        require_plan(case),
+        cement=parameters.cement,
+        volume_ml=parameters.volume_ml,
+        progress=progress,
+    )
+
+
+def _report(case: Case, parameters: ReportParameters, progress: Progress) -> Any:
+    from sacroplasty.report import write_report
+
+    return lambda folder, keys: write_report(case, folder, keys, progress=progress)
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("segment", ("ct",), "anatomy", SegmentParameters, _segment,
+          "Find sacrum, foramina, canal, hiatus, joints and skin in the CT."),
+    Stage("lesion", ("anatomy",), "lesions", LesionParameters, _lesion,
+          "Measure the lesion: extent, kind, walls that hold."),
+    Stage("plan", ("anatomy", "lesions"), "plans", PlanParameters, _plan,
+          "Rank approaches and needle paths, with reasons."),
+    Stage("views", ("anatomy", "plans"), "views", ViewsParameters, _views,
+          "Choose C-arm views and render them with the needle."),
+    Stage("cement", ("anatomy", "lesions", "plans"), "cement", CementParameters, _cement,
+          "Simulate the injection and where cement may leak."),
+    Stage("report", ("anatomy", "lesions", "plans"), "report", ReportParameters, _report,
+          "Write the report as HTML and PDF."),
+)  # fmt: skip
+
+
+def stage(name: str) -> Stage:
+    """A stage by its verb."""
+    return next(one for one in STAGES if one.name == name)
+
+
+def downstream(name: str) -> tuple[str, ...]:
+    """The stages after a stage."""
+    names = [one.name for one in STAGES]
+    return tuple(names[names.index(name) + 1 :])
+
+
+def result_types() -> dict[str, Any]:
+    """The type that each stored stage holds, for reading it back."""
+    from sacroplasty.anatomy import Anatomy
+    from sacroplasty.cement import CementResult
+    from sacroplasty.fluoroscopy import Radiograph
+    from sacroplasty.lesion import Lesion
+    from sacroplasty.plan import Plan
+
+    return {"segment": Anatomy, "lesion": tuple[Lesion, ...], "plan": tuple[Plan, ...],
+            "views": tuple[Radiograph, ...], "cement": CementResult}  # fmt: skip
+
+
+def create_case(folder: Path, ct: Path, reading: ReadParameters | None = None, name: str = "") -> CaseFolder:
+    """A new case folder that holds the CT as it was read; GeometryError or InputError where it cannot be trusted.
+
+    The gate's warnings stay with the case; those whose codes are not acknowledged are shown in every report.
+    """
+    from sacroplasty.case import CaseFolder
+    from sacroplasty.io import read_series
+
+    how = reading or ReadParameters()
+    series = read_series(
+        ct,
+        series=how.series,
+        modality="CT",
+        resample_irregular=how.resample_irregular,
+        resample_tilted=how.resample_tilted,
+    )
+    source = {
+        **series.provenance,
+        "verdict": series.verdict.value,
+        "remarks": [[r.code, r.message] for r in series.warnings],
+        "acknowledged": sorted(how.acknowledge),
+    }
+    stored = CaseFolder.create(folder, name or ct.name.split(".")[0] or "case")
+    store_ct(stored, series.volume, source)
+    return stored
+
+
+def store_ct(stored: CaseFolder, volume: Any, source: dict[str, Any]) -> None:
+    """Put a CT into a case; everything made from another CT is forgotten."""
+    forget = tuple(one.name for one in STAGES if stored.has(one.name))
+    stored.write_value("images", volume, path="ct", forget=forget, source=source)
+
+
+def load_case(stored: CaseFolder) -> Case:
+    """The case with every stored result, each checked against its hash."""
+    from sacroplasty.case import Case
+    from sacroplasty.space import Volume
+
+    ct = stored.read_value("images", Volume)
+    case = Case(stored.index["name"], ct, source=stored.index["stages"]["images"].get("source", {}))
+    results = {
+        one.gives: stored.read_value(one.name, result_types()[one.name])
+        for one in STAGES
+        if one.name in result_types() and stored.has(one.name)
+    }
+    return case.with_(**results)
+
+
+def run_stage(
+    stored: CaseFolder, name: str, parameters: Any, progress: Progress = silent, case: Case | None = None
+) -> Case:
+    """Run one stage on a stored case, store its result with parameters, hashes and evidence, and return the case."""
+    from sacroplasty.case import encode
+    from sacroplasty.evidence import collected
+
+    one = stage(name)
+    before = case or load_case(stored)
+    for needed in one.needs:
+        before.require(needed)
+    with collected() as keys:
+        result = one.run(before, parameters, progress)
+    facts = {"parameters": encode(_plain(parameters)), "evidence": sorted(keys), "made_from": made_from(stored, one)}
+    forget = tuple(later for later in downstream(name) if stored.has(later))
+    if callable(result):
+        used = evidence_keys(stored)
+        stored.write(name, lambda folder: result(folder, used), forget=forget, **facts)
+        return before
+    after = before.with_(**{one.gives: result})
+    stored.write_value(name, result, forget=forget, extra=_pictures(after, name), **facts)
+    return after
+
+
+def _plain(parameters: Any) -> dict[str, Any]:
+    values = {name: getattr(parameters, name) for name in parameters.__dataclass_fields__}
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+
+
+def made_from(stored: CaseFolder, one: Stage) -> dict[str, str]:
+    """Hash of the stored content of each stage that a stage reads."""
+    import hashlib
+
+    makers = {"ct": "images", **{other.gives: other.name for other in STAGES}}
+    entries = {makers[needed]: stored.index["stages"].get(makers[needed]) for needed in ("ct", *one.needs)}
+    return {
+        maker: hashlib.sha256(repr(sorted(entry["files"].items())).encode()).hexdigest()
+        for maker, entry in entries.items()
+        if entry
+    }
+
+
+def _pictures(case: Case, name: str) -> dict[str, bytes]:
+    if name != "views":
+        return {}
+    from sacroplasty.report.pictures import radiograph_png, view_contours
+
+    return {
+        f"{number:02d}_{shot.view.name.replace(' ', '_')}.png": radiograph_png(shot, view_contours(case, shot))
+        for number, shot in enumerate(case.views, start=1)
+    }
+
+
+def run_all(stored: CaseFolder, parameters: Mapping[str, Any], progress: Progress = silent) -> Case:
+    """Every stage from the CT to the report; where no approach is feasible, views and cement are left out."""
+    case = load_case(stored)
+    for number, one in enumerate(STAGES):
+        if one.name in {"views", "cement"} and case.plan is None:
+            continue
+
+        def part(fraction: float, message: str, number: int = number) -> None:
+            progress((number + fraction) / len(STAGES), message)
+
+        part(0.0, one.help)
+        case = run_stage(stored, one.name, parameters.get(one.name, one.parameters()), part, case)
+    progress(1.0, "Done")
+    return case
+
+
+def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
+    """The whole job on one of the papers' patients as a digital phantom."""
+    import shutil
+
+    from sacroplasty.case import CaseFolder
+    from sacroplasty.io import write_nifti
+    from sacroplasty.phantom import named_case
+
+    progress(0.0, f"Building the digital patient {name}")
+    patient = named_case(name)
+    if (folder / "case.json").exists():
+        shutil.rmtree(folder)
+    stored = CaseFolder.create(folder, name)
+    store_ct(stored, patient.ct, {"simulated": True, "phantom": name, "source": patient.source})
+    mask = folder / "lesion_mask.nii.gz"
+    write_nifti(patient.lesion_mask, mask)
+    return run_all(stored, {"lesion": LesionParameters(mask=mask)}, progress)
+
+
+def evidence_of(folder: Path) -> tuple[str, ...]:
+    """Every evidence key that the stored stages of a case used."""
+    from sacroplasty.case import CaseFolder
+
+    return evidence_keys(CaseFolder.open(folder))
+
+
+def evidence_keys(stored: CaseFolder) -> tuple[str, ...]:
+    """Every evidence key that the stages stored so far used."""
+    stages = stored.index["stages"].values()
+    return tuple(sorted({key for entry in stages for key in entry.get("evidence", ())}))

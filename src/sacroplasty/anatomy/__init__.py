@@ -3,6 +3,9 @@
 `Anatomy` is the value every later room reads; each structure in it carries how it is known and how surely.
 """
 
+from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
+from sacroplasty.anatomy.fine import fine_anatomy
+from sacroplasty.anatomy.segment import segment
 from sacroplasty.anatomy.structures import (
     STRUCTURES,
     Anatomy,
@@ -20,6 +23,7 @@ from sacroplasty.anatomy.structures import (
 __all__ = [
     "STRUCTURES",
     "Anatomy",
+    "BoneSegmentation",
     "Canal",
     "Face",
     "Foramen",
@@ -29,4 +33,7 @@ __all__ = [
     "SacralFrame",
     "SacralLevel",
     "ThecalSac",
+    "fine_anatomy",
+    "segment",
+    "segment_bones",
 ]

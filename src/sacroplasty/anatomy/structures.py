@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from sacroplasty.anatomy.polyline import nearest_on_polyline
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Finding, Level, Point, Side, State
 from sacroplasty.space import LabelMap, Mask, Points, Volume, readonly
@@ -126,7 +127,8 @@ class SacralFrame:
     def tangent_at(self, arc_mm: float) -> npt.NDArray[np.float64]:
         """Unit tangent (3,) of the ventral curve, pointing caudally, at an arc length."""
         arc, curve = self.arc_mm, self.ventral_curve_mm
-        window = np.clip([arc_mm - 3.0, arc_mm + 3.0], arc[0], arc[-1])
+        middle = np.clip(arc_mm, arc[0], arc[-1])
+        window = np.clip([middle - 3.0, middle + 3.0], arc[0], arc[-1])
         ends = np.stack([np.interp(window, arc, curve[:, axis]) for axis in range(3)], axis=1)
         offset = ends[1] - ends[0]
         return np.asarray(offset / np.linalg.norm(offset))
@@ -138,37 +140,28 @@ class SacralFrame:
         points = np.asarray(points_mm, dtype=np.float64)
         local = (points.reshape(-1, 3) - np.asarray(self.origin_mm)) @ self.axes.T
         curve = (self.ventral_curve_mm - np.asarray(self.origin_mm)) @ self.axes.T
-        s, d = _nearest_on_polyline(local[:, 1:], curve[:, 1:], self.arc_mm)
+        flat = np.ascontiguousarray(local[:, 1:])
+        s, d = nearest_on_polyline(flat, np.ascontiguousarray(curve[:, 1:]), self.arc_mm)
         return np.stack([s, local[:, 0], d], axis=1).reshape(points.shape)
 
-
-def _nearest_on_polyline(
-    points: npt.NDArray[np.float64], line: npt.NDArray[np.float64], arc: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Arc length and signed distance (dorsal positive) of points (m, 2) to a polyline (n, 2) in (dorsal, cranial).
-
-    The end segments are prolonged, so that points above the promontory or below the tip keep a coordinate.
-    """
-    best = np.full(len(points), np.inf)
-    arc_found, signed = np.zeros(len(points)), np.zeros(len(points))
-    last = len(line) - 2
-    for n in range(last + 1):
-        step = line[n + 1] - line[n]
-        length = float(np.hypot(*step))
-        if length < 1e-9:
-            continue
-        along = (points - line[n]) @ step / length
-        low, high = (-np.inf if n == 0 else 0.0), (np.inf if n == last else length)
-        along = np.clip(along, low, high)
-        offset = points - (line[n] + along[:, None] * step / length)
-        distance = np.hypot(offset[:, 0], offset[:, 1])
-        nearer = distance < best
-        # The curve runs caudally, so dorsal lies on the side where the cross product is negative.
-        side = np.sign(step[1] * offset[:, 0] - step[0] * offset[:, 1])
-        best[nearer] = distance[nearer]
-        arc_found[nearer] = arc[n] + along[nearer]
-        signed[nearer] = (-side * distance)[nearer]
-    return arc_found, signed
+    def points(self, coordinates: npt.ArrayLike) -> Points:
+        """Positions (..., 3) in LPS mm of sacral coordinates (..., 3) as (s, x, d): the way back."""
+        s, x, d = np.moveaxis(np.asarray(coordinates, dtype=np.float64), -1, 0)
+        arc, curve = self.arc_mm, self.ventral_curve_mm
+        within = np.clip(s, arc[0], arc[-1])
+        base = np.stack([np.interp(within, arc, curve[:, axis]) for axis in range(3)], axis=-1)
+        ends = np.stack(
+            [np.interp(np.clip(within + o, arc[0], arc[-1]), arc, curve[:, a]) for o in (-3, 3) for a in range(3)],
+            axis=-1,
+        )
+        tangent = ends[..., 3:] - ends[..., :3]
+        tangent /= np.linalg.norm(tangent, axis=-1, keepdims=True)
+        left = np.asarray(self.left)
+        dorsal = np.cross(left, tangent)
+        across = (base - np.asarray(self.origin_mm)) @ left
+        return np.asarray(
+            base + (s - within)[..., None] * tangent + (x - across)[..., None] * left + d[..., None] * dorsal
+        )
 
 
 @dataclass(frozen=True)

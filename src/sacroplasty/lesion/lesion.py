@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+import numpy as np
+
 from sacroplasty.plan import DenisZone, Finding, Level, Point
-from sacroplasty.space import Mask
+from sacroplasty.space import Mask, Points, readonly
 
 
 class LesionKind(StrEnum):
@@ -26,13 +28,16 @@ class Integrity(StrEnum):
     INTACT = "intact"
     THINNED = "thinned"
     BREACHED = "breached"
+    UNCLEAR = "not assessable on this scan"
     NOT_ADJACENT = "not adjacent"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wall:
     """One wall of the bone as the lesion leaves it: name (ventral, dorsal, endplate, canal, `S1 anterior foramen
     right`, si_joint_left ...), integrity, area that is gone and area the lesion abuts, mm², and where the worst is.
+
+    `breach_mm` (n, 3) are the places on the surface, LPS mm, where the cortex is gone.
     """
 
     name: str
@@ -40,6 +45,15 @@ class Wall:
     breach_area_mm2: float = 0.0
     adjacent_area_mm2: float = 0.0
     where_mm: Point | None = None
+    breach_mm: Points = field(default_factory=lambda: np.zeros((0, 3)))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "breach_mm", readonly(self.breach_mm))
+
+    @property
+    def to_hold_mm2(self) -> float:
+        """Area of the wall next to the lesion that a fill would have to rely on."""
+        return max(self.adjacent_area_mm2 - self.breach_area_mm2, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

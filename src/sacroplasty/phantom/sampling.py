@@ -11,9 +11,9 @@ from sacroplasty.phantom.tissue import CORTEX, tissue
 from sacroplasty.space import Grid, Points
 
 # Cells larger than this are split before borders are looked for, so that no thin wall falls between samples.
-LARGEST_CELL_MM = 1.3
+LARGEST_CELL_MM = 1.6
 # Border cells are sampled at this density.
-BORDER_SAMPLE_MM = 0.55
+BORDER_SAMPLE_MM = 0.8
 
 
 @njit(cache=True, parallel=True)

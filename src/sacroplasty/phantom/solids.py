@@ -36,7 +36,7 @@ FAR = 1e3
 ROUND = 5.0  # edge radius of the sacral block
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _column(table: Array, arc: float, column: int) -> float:
     place = min(max((arc + MARGIN_MM) / STEP_MM, 0.0), table.shape[0] - 1.001)
     n = int(place)
@@ -44,7 +44,7 @@ def _column(table: Array, arc: float, column: int) -> float:
     return table[n, column] * (1.0 - u) + table[n + 1, column] * u
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def sacral_coordinates(y: float, z: float, table: Array, raster: Array) -> tuple[float, float]:
     """Arc length and depth of a point: the raster's foot point, refined by Newton steps on the curve."""
     iy = min(max(int((y - LOW_Y) / RASTER_STEP + 0.5), 0), COUNT_Y - 1)
@@ -63,7 +63,7 @@ def sacral_coordinates(y: float, z: float, table: Array, raster: Array) -> tuple
     return s, depth
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def tube(px: float, py: float, pz: float, row: Array) -> float:
     """Distance to a segment's tube: row holds a, b, radius a, radius b."""
     abx, aby, abz = row[3] - row[0], row[4] - row[1], row[5] - row[2]
@@ -74,7 +74,7 @@ def tube(px: float, py: float, pz: float, row: Array) -> float:
     return math.sqrt(wx * wx + wy * wy + wz * wz) - (row[6] + t * (row[7] - row[6]))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def in_tube(px: float, py: float, pz: float, row: Array) -> bool:
     """Whether a point lies in a segment's tube; its bounding box is asked first, as most points miss it."""
     r = max(row[6], row[7])
@@ -87,7 +87,7 @@ def in_tube(px: float, py: float, pz: float, row: Array) -> bool:
     return tube(px, py, pz, row) < 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _oval_tube(px: float, py: float, pz: float, row: Array) -> float:
     """As `tube`, but longer by row[11] along the unit vector row[8:11]."""
     abx, aby, abz = row[3] - row[0], row[4] - row[1], row[5] - row[2]
@@ -100,7 +100,7 @@ def _oval_tube(px: float, py: float, pz: float, row: Array) -> float:
     return math.sqrt(max(squared, 0.0)) - (row[6] + t * (row[7] - row[6]))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def capsule(
     px: float, py: float, pz: float, ax: float, ay: float, az: float, bx: float, by: float, bz: float, radius: float
 ) -> float:
@@ -111,23 +111,25 @@ def capsule(
     return math.sqrt((wx - t * abx) ** 2 + (wy - t * aby) ** 2 + (wz - t * abz) ** 2) - radius
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _smooth(u: float) -> float:
     u = min(max(u, 0.0), 1.0)
     return u * u * (3.0 - 2.0 * u)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def ventral_depth(s: float, ax: float, g: Geometry) -> float:
     """Depth of the ventral surface: the alae recede behind the bodies; transverse ridges stand out."""
     width = _column(g.table, s, WIDTH)
     depth = _column(g.table, s, RECESS) * _smooth((ax - 12.0) / max(width - 12.0, 1.0))
+    if ax > 18.0:
+        return depth
     for n in range(16, 20):
         depth -= 0.7 * math.exp(-(((s - g.numbers[n]) / 1.8) ** 2)) * _smooth((18.0 - ax) / 6.0)
     return depth
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def dorsal_depth(s: float, ax: float, g: Geometry) -> float:
     """Depth of the dorsal surface: crest in the midline, a groove beside it, falling laterally."""
     end = g.numbers[0]
@@ -140,7 +142,7 @@ def dorsal_depth(s: float, ax: float, g: Geometry) -> float:
     return top - _column(g.table, s, FALL) * (ax / width) ** 2 + crest - groove + intermediate
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def sacral_block(x: float, s: float, d: float, g: Geometry) -> float:
     """The sacrum before canal and tunnels are taken out, without the articular processes."""
     ax = abs(x)
@@ -160,7 +162,7 @@ def sacral_block(x: float, s: float, d: float, g: Geometry) -> float:
     return math.sqrt(qa * qa + qb * qb + qc * qc) + inner - ROUND
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def sacral_solid(x: float, s: float, d: float, g: Geometry) -> float:
     """The closed sacrum: block and superior articular processes."""
     block = sacral_block(x, s, d, g)
@@ -173,7 +175,7 @@ def sacral_solid(x: float, s: float, d: float, g: Geometry) -> float:
     return block
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def canal_lumen(x: float, s: float, d: float, g: Geometry) -> float:
     """The sacral canal: an ellipse across the ventral curve; closed at its end where the hiatus is absent."""
     depth, width = _column(g.table, s, CANAL_DEPTH) / 2.0, _column(g.table, s, CANAL_WIDTH)
@@ -185,7 +187,7 @@ def canal_lumen(x: float, s: float, d: float, g: Geometry) -> float:
     return value
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def roof_openings(x: float, s: float, d: float, g: Geometry) -> float:
     """Where the roof is open: the interlaminar gap above S1's lamina and, below the apex, the hiatus."""
     centre = _column(g.table, s, DEPTH) + _column(g.table, s, CANAL_DEPTH) / 2.0
@@ -198,7 +200,7 @@ def roof_openings(x: float, s: float, d: float, g: Geometry) -> float:
     return min(notch, max(centre - d, abs(x) - opened, apex - s))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def tunnel_lumen(px: float, py: float, pz: float, s: float, g: Geometry) -> float:
     """The nearest root tunnel."""
     best = FAR
@@ -206,11 +208,17 @@ def tunnel_lumen(px: float, py: float, pz: float, s: float, g: Geometry) -> floa
         row = g.tunnels[n]
         if abs(s - row[12]) > 34.0 or px * row[3] < 0.0:
             continue
+        # Beyond this box the tube is farther off than any compact layer is thick.
+        reach = max(row[6], row[7]) * max(row[11], 1.0) + 3.0
+        if px < min(row[0], row[3]) - reach or px > max(row[0], row[3]) + reach:
+            continue
+        if pz < min(row[2], row[5]) - reach or pz > max(row[2], row[5]) + reach:
+            continue
         best = min(best, _oval_tube(px, py, pz, row))
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def lower_bodies(x: float, s: float, d: float, g: Geometry) -> float:
     """The coccyx: four dwindling segments along the prolonged curve."""
     best = FAR
@@ -224,7 +232,7 @@ def lower_bodies(x: float, s: float, d: float, g: Geometry) -> float:
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def vertebra(x: float, y: float, z: float, row: Array, broad_left: float) -> float:
     """A lumbar vertebra: waisted body, pedicles, laminae, spinous, transverse and articular processes."""
     dy, dz = y - row[0], z - row[1]
@@ -247,7 +255,7 @@ def vertebra(x: float, y: float, z: float, row: Array, broad_left: float) -> flo
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _outline(y: float, z: float, corners: Array) -> float:
     """Signed distance to a polygon."""
     count = corners.shape[0]
@@ -264,7 +272,7 @@ def _outline(y: float, z: float, corners: Array) -> float:
     return -math.sqrt(best) if inside else math.sqrt(best)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def inner_wall(y: float, z: float, g: Geometry) -> tuple[float, float]:
     """|x| of the hip bone's inner surface over (y, z), and its thickness along x."""
     last = g.inner.shape[0] - 2
@@ -282,7 +290,7 @@ def inner_wall(y: float, z: float, g: Geometry) -> tuple[float, float]:
     return x, thick
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def hip_solid(x: float, y: float, z: float, g: Geometry) -> float:
     """The hip bone of one side before the sacroiliac joint is carved: blade, acetabulum, ischium and pubis."""
     ax = abs(x)
@@ -301,7 +309,7 @@ def hip_solid(x: float, y: float, z: float, g: Geometry) -> float:
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def femur(x: float, y: float, z: float) -> float:
     """Head, neck and shaft of the femur of one side."""
     ax = abs(x)

@@ -32,7 +32,7 @@ CORTEX = 128
 MARROW_FAT_HU = -60.0  # what marrow goes towards as trabeculae vanish
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _hash(i: int, j: int, k: int) -> float:
     h = (i * 73856093) ^ (j * 19349663) ^ (k * 83492791)
     h = (h ^ (h >> 13)) * 1274126177 & 0x7FFFFFFF
@@ -40,7 +40,7 @@ def _hash(i: int, j: int, k: int) -> float:
     return h / 32767.5 - 1.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def texture(x: float, y: float, z: float, cell: float) -> float:
     """Smooth random field in -1..1 that belongs to the place, not to a grid; features of about `cell` mm."""
     u, v, w = x / cell, y / cell, z / cell
@@ -55,19 +55,19 @@ def texture(x: float, y: float, z: float, cell: float) -> float:
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _grain(x: float, y: float, z: float, fine: float) -> float:
     """Trabecular pattern: a fine part that thick voxels average away (`fine` 0..1) and a patchy one."""
     return 1.3 * fine * texture(x, y, z, 1.3) + 0.6 * texture(x, y, z, 5.0)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _marrow(base: float, g: Geometry) -> float:
     return MARROW_FAT_HU + (base - MARROW_FAT_HU) * g.numbers[7]
 
 
-@njit(cache=True)
-def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g: Geometry, fine: float) -> float:
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _sacral_hu(x: float, y: float, z: float, s: float, d: float, joint: float, g: Geometry, fine: float) -> float:
     """Cortex or marrow of the sacrum; body and ala from the evidence at S1 and S2, falling caudally."""
     ax = abs(x)
     depth = _column(g.table, s, DEPTH)
@@ -79,7 +79,6 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g:
     # Denser marrow under the endplate and under the joint surface, and behind the canal.
     base += 120.0 * math.exp(-max(s, 0.0) / 3.0) * (1.0 - lateral)
     base += 180.0 * _smooth((d - depth - 2.0) / 6.0)
-    joint = sacral_block(x, s, d, g)
     if ax > 30.0 and joint > -6.0 and s < 70.0:
         base += 120.0 * _smooth((6.0 + joint) / 6.0)
     for n in range(16, 20):
@@ -87,11 +86,13 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, bone: float, g:
             math.exp(-(((s - g.numbers[n]) / 1.6) ** 2)) * _smooth((20.0 - ax) / 5.0) * (1.0 if d < depth - 3 else 0.0)
         )
         base += (60.0 - base) * ridge * (g.numbers[12] if n == 16 else 0.5 * g.numbers[12])
+    # Islands of fatty marrow in the alae.
+    base -= 150.0 * lateral * max(texture(x, y, z, 11.0) - 0.25, 0.0)
     grain = _grain(x, y, z, fine)
     return _marrow(base, g) + grain * (45.0 + 0.35 * max(base, 0.0)) * (0.4 + 0.6 * g.numbers[7])
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _skin_y(x: float, z: float, g: Geometry) -> float:
     """Dorsal skin over (x, z): lordosis, buttocks with the natal cleft; pressed flat on the table when supine."""
     ax = abs(x)
@@ -105,9 +106,11 @@ def _skin_y(x: float, z: float, g: Geometry) -> float:
     return y
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def skin(x: float, y: float, z: float, g: Geometry) -> float:
     """Implicit function of the body's surface."""
+    if abs(x) < 112.0 and -66.0 < y < 45.0:
+        return -60.0  # deep inside, whatever the fat: no need of the exact outline
     front = -125.0 if g.numbers[11] < 0.5 else -105.0
     back = _skin_y(x, z, g)
     middle = 0.5 * (front + back)
@@ -117,7 +120,7 @@ def skin(x: float, y: float, z: float, g: Geometry) -> float:
     return (radial ** (1.0 / power) - 1.0) * half
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _soft(
     x: float, y: float, z: float, s: float, d: float, near: bool, surface: float, g: Geometry
 ) -> tuple[int, float]:
@@ -167,7 +170,7 @@ def _soft(
     return (FAT, fat) if planes else (MUSCLE, 56.0 + 10.0 * texture(x, y, z, 4.0))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _lumen(
     x: float, y: float, z: float, s: float, d: float, canal: float, tunnel: float, g: Geometry
 ) -> tuple[int, float]:
@@ -188,7 +191,7 @@ def _lumen(
     return MUSCLE, 40.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int, float]:
     """Structure code (STRUCTURES, plus CORTEX in compact bone, or a tissue) and HU at a point."""
     surface = skin(x, y, z, g)
@@ -209,7 +212,10 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         if -22.0 < s < g.numbers[0] + 6.0 and -8.0 < d < 78.0:
             block = sacral_block(x, s, d, g)
             sacrum = sacral_solid(x, s, d, g)
-        compact = (1.25 if d < 30.0 else 1.6) * (0.35 + 0.65 * scale)
+        # Thin in front and over the alae, thicker behind and under the joint surface; uneven everywhere.
+        facing = abs(x) > 30.0 and block > -4.0 and s < 72.0 and 8.0 < d < 44.0
+        compact = (1.5 if facing else (0.9 if d < 30.0 else 1.25)) * (0.35 + 0.65 * scale)
+        compact *= 1.0 + 0.35 * texture(x, y, z, 9.0)
         if sacrum < 0.0:
             canal, tunnel = canal_lumen(x, s, d, g), tunnel_lumen(x, y, z, s, g)
             lumen = min(canal, tunnel, roof_openings(x, s, d, g))
@@ -219,8 +225,8 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
             if g.numbers[13] > 1.5 and capsule(abs(x), s, d, 27.0, 12.0, 58.0, 20.0, 20.0, 12.0, 3.2) < 0.0:
                 return 30, 3071.0
             if bone > -compact:
-                return 1 + CORTEX, 560.0 + 420.0 * scale + 60.0 * texture(x, y, z, 7.0)
-            return 1, _sacral_hu(x, y, z, s, d, bone, g, fine)
+                return 1 + CORTEX, 450.0 + 350.0 * scale + 90.0 * texture(x, y, z, 7.0)
+            return 1, _sacral_hu(x, y, z, s, d, block, g, fine)
         coccyx = lower_bodies(x, s, d, g) if s > g.numbers[0] else 1.0
         if coccyx < 0.0:
             return (2 + CORTEX, 560.0) if coccyx > -1.2 else (2, _marrow(120.0, g))
@@ -230,8 +236,8 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         bone = max(bone, 1.6 - sacrum) if n == 0 else bone
         if bone < 0.0:
             label = int(row[7])
-            if bone > -1.2 * (0.35 + 0.65 * scale):
-                return label + CORTEX, 520.0 + 400.0 * scale
+            if bone > -0.95 * (0.35 + 0.65 * scale):
+                return label + CORTEX, 450.0 + 330.0 * scale
             return label, _marrow(190.0, g) + 90.0 * _grain(x, y, z, fine) * (0.4 + 0.6 * scale)
     if near or z > 0.0:
         code, hu = _axial_soft(x, y, z, s, d, g)
@@ -242,9 +248,9 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         carved = max(hip, g.numbers[4] - block)
         if carved < 0.0:
             label = 4 if x > 0.0 else 5
-            thick = (1.5 if z > -60 else 2.0) * (0.35 + 0.65 * scale)
+            thick = (1.2 if z > -60 else 1.8) * (0.35 + 0.65 * scale) * (1.0 + 0.35 * texture(x, y, z, 11.0))
             if carved > -thick:
-                return label + CORTEX, 600.0 + 450.0 * scale
+                return label + CORTEX, 480.0 + 400.0 * scale
             base = g.hu[4] + (g.hu[5] - g.hu[4]) * _smooth(-z / 40.0) - 120.0 * _smooth((-carved - 4.0) / 6.0)
             return label, _marrow(base, g) + 95.0 * _grain(x, y, z, fine) * (0.4 + 0.6 * scale)
         if near and hip < -1.0 and 0.0 <= block <= g.numbers[4]:
@@ -258,7 +264,7 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
     return _soft(x, y, z, s, d, near, surface, g)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _axial_soft(x: float, y: float, z: float, s: float, d: float, g: Geometry) -> tuple[int, float]:
     """Lumbosacral disc, L4/5 disc and the lumbar canal; code 0 where there is none of them."""
     for n in range(2):

@@ -32,7 +32,8 @@ class Crossing:
 class Clearance:
     """Lower bound of the distance from the needle's surface to a structure, and where on the shaft it is smallest.
 
-    `breach_probability` and its 95 % upper bound are None where no placement error was modelled.
+    `estimate_mm` is the best estimate of the same distance, never to be gated on. `breach_probability` and its 95 %
+    upper bound are None where no placement error was modelled.
     """
 
     structure: str
@@ -42,6 +43,7 @@ class Clearance:
     required_mm: float = 0.0
     breach_probability: float | None = None
     breach_probability_upper: float | None = None
+    estimate_mm: float | None = None
 
 
 @dataclass(frozen=True)

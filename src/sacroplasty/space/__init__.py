@@ -4,7 +4,8 @@ One world: patient LPS in mm. Every bare array (..., 3) that crosses a function 
 camera and detector coordinates are reached only through a named transform. Affine arithmetic lives in this room alone.
 """
 
-from sacroplasty.space.frame import Frame, Points, Projection, Transform, readonly
+from sacroplasty.space.frame import Frame, Points, Projection, Transform
+from sacroplasty.space.frozen import readonly
 from sacroplasty.space.grid import Box, Grid, Shape
 from sacroplasty.space.image import LabelMap, Mask, Volume
 

@@ -147,6 +147,14 @@ class Grid:
         affine[:3, :3] *= spacing_mm / old
         return Grid.from_affine((int(counts[0]), int(counts[1]), int(counts[2])), affine, self.frame_of_reference_uid)
 
+    def binned(self, factors: Shape) -> Grid:
+        """The grid whose voxels are blocks of `factors` voxels; a rest at the far end is dropped."""
+        counts = [max(n // f, 1) for n, f in zip(self.shape, factors, strict=True)]
+        affine = np.array(self.affine_lps)
+        affine[:3, :3] = self.affine_lps[:3, :3] * np.asarray(factors, dtype=np.float64)
+        affine[:3, 3] = self.patient_from_voxel.points((np.asarray(factors, dtype=np.float64) - 1) / 2)
+        return Grid.from_affine((counts[0], counts[1], counts[2]), affine, self.frame_of_reference_uid)
+
     def centres_mm(self) -> Points:
         """Every voxel centre (i, j, k, 3) in LPS mm: large, use on crops."""
         index = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij"), axis=-1)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from sacroplasty.errors import AnatomyError, GeometryError
-from sacroplasty.space.frame import Points, readonly
-from sacroplasty.space.grid import Box, Grid
+from sacroplasty.space.frame import Points
+from sacroplasty.space.frozen import readonly
+from sacroplasty.space.grid import Box, Grid, Shape
 
 
 def _require_shape(array: npt.NDArray[np.generic], grid: Grid, what: str) -> None:
@@ -73,6 +74,18 @@ class Volume:
     def resampled(self, grid: Grid, order: int = 1, outside: float = -1024.0) -> Volume:
         """The values at the voxel centres of another grid of the same frame of reference."""
         return Volume(_pulled(self.array, self.grid, grid, order, outside), grid, self.unit)
+
+    def binned(self, factors: Shape) -> Volume:
+        """Means over blocks of `factors` voxels: the image without aliasing on a coarser grid."""
+        grid = self.grid.binned(factors)
+        used = tuple(slice(0, n * f) for n, f in zip(grid.shape, factors, strict=True))
+        blocks = self.array[used]
+        for axis, factor in enumerate(factors):
+            if factor > 1:
+                count = blocks.shape[axis] // factor
+                split = (*blocks.shape[:axis], count, factor, *blocks.shape[axis + 1 :])
+                blocks = blocks.reshape(split).mean(axis=axis + 1, dtype=np.float32)
+        return Volume(np.asarray(blocks, dtype=np.float32), grid, self.unit)
 
     def sampled(self, points_mm: npt.ArrayLike, order: int = 1, outside: float = -1024.0) -> npt.NDArray[np.float32]:
         """Values at positions (..., 3) in LPS mm; `outside` beyond the grid."""

@@ -1,0 +1,85 @@
+"""How surely each bone was found, and the sentences that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sacroplasty.anatomy.lumbar import Disc
+from sacroplasty.anatomy.shape_fit import edge_offsets
+from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, PelvisModel
+from sacroplasty.anatomy.surface import vertex_normals
+from sacroplasty.plan import Finding, Severity
+from sacroplasty.space import LabelMap, Points, Volume
+
+# Share of a bone's vertices on an edge: below the first nothing is sure, above the second everything.
+UNSURE_SHARE, SURE_SHARE = 0.45, 0.7
+# Disc contrast (HU) below which L5 is a guess, and above which it is sure.
+FAINT_DISC_HU, CLEAR_DISC_HU = 20.0, 70.0
+LOW_CONFIDENCE = 0.6
+THICK_SLICES_MM = 3.0
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    return float(np.clip((value - low) / (high - low), 0, 1))
+
+
+def bone_confidences(
+    ct: Volume,
+    model: PelvisModel,
+    vertices_mm: Points,
+    muscle_hu: float,
+    labels: LabelMap,
+    discs: tuple[Disc | None, Disc | None],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Confidence 0..1 of each bone that has voxels, and the share of each fitted bone inside the scanned field."""
+    normals = vertex_normals(vertices_mm, model.faces)
+    _, edge, seen = edge_offsets(ct, vertices_mm, normals, 3.0, model.edge_weight, muscle_hu)
+    confidences, shares = {}, {}
+    for name, parts in (("sacrum", (SACRUM, CAUDAL)), ("hip_left", (HIP_LEFT,)), ("hip_right", (HIP_RIGHT,))):
+        own = np.isin(model.part, parts)
+        carrier = own & seen & (model.edge_weight > 0.5)
+        agreement = float((edge[carrier] > 0.2).mean()) if np.count_nonzero(carrier) > 50 else 0.0
+        shares[name] = float(seen[own].mean())
+        confidences[name] = _ramp(agreement, UNSURE_SHARE, SURE_SHARE)
+    contrast = [disc.contrast_hu if disc else 0.0 for disc in discs]
+    sure = [_ramp(c, FAINT_DISC_HU, CLEAR_DISC_HU) for c in contrast]
+    confidences["l5"] = 0.9 * min(sure) * confidences["sacrum"]
+    confidences["l4"] = 0.9 * sure[1] * confidences["sacrum"]
+    confidences["disc_l5_s1"] = 0.9 * sure[0] * confidences["sacrum"]
+    for side in ("left", "right"):
+        confidences[f"si_joint_{side}"] = min(confidences["sacrum"], confidences[f"hip_{side}"])
+        confidences[f"femur_{side}"] = 0.8 * confidences[f"hip_{side}"]
+    # The coccyx has no shape prior: it is the bone that continues the sacrum.
+    confidences["coccyx"] = 0.7 * confidences["sacrum"]
+    confidences["metal"] = 1.0
+    return {name: round(c, 3) for name, c in confidences.items() if labels.has(name)}, shares
+
+
+def confidence_findings(
+    confidences: Mapping[str, float], shares: Mapping[str, float], ct: Volume, labels: LabelMap
+) -> tuple[Finding, ...]:
+    """What the operator must know about the bones: cut by the field, not sure, thick slices, metal."""
+    findings = []
+    if shares.get("sacrum", 1.0) < 0.97:
+        message = f"The scan shows {shares['sacrum']:.0%} of the sacrum; nothing is known of the rest"
+        findings.append(Finding(Severity.CAUTION, "SAC-A102", message, "sacrum"))
+    for side in ("left", "right"):
+        share = shares.get(f"hip_{side}", 1.0)
+        if share < 0.9:
+            message = f"The scan shows {share:.0%} of the {side} hip bone"
+            findings.append(Finding(Severity.INFO, "SAC-A103", message, f"hip_{side}"))
+    for name, confidence in confidences.items():
+        if confidence < LOW_CONFIDENCE:
+            severity = Severity.WARNING if name == "sacrum" else Severity.CAUTION
+            message = f"{name} was found with low confidence ({confidence:.2f}): check it against the CT"
+            findings.append(Finding(severity, "SAC-A104", message, name))
+    thickest = max(ct.grid.spacing_mm)
+    if thickest > THICK_SLICES_MM:
+        message = f"Slices of {thickest:.1f} mm: small foramina and thin cortex are not resolved"
+        findings.append(Finding(Severity.CAUTION, "SAC-A105", message))
+    if labels.has("metal"):
+        message = f"Metal of {labels.mask('metal').volume_ml:.1f} mL: bone near it is uncertain"
+        findings.append(Finding(Severity.INFO, "SAC-A106", message, "metal"))
+    return tuple(findings)

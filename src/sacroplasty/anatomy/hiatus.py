@@ -1,0 +1,82 @@
+"""The sacral hiatus, where the canal's roof ends, and the end of the thecal sac above it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sacroplasty.anatomy.canal import CanalPath
+from sacroplasty.anatomy.foramina import Opening
+from sacroplasty.anatomy.sacrum_field import SacrumField
+from sacroplasty.anatomy.structures import Face, Hiatus, SacralLevel, ThecalSac
+from sacroplasty.evidence import value
+from sacroplasty.plan import Level, State, as_point
+
+# A roof that reaches to within this of the bone's end leaves no hiatus.
+CLOSED_TO_END_MM = 6.0
+# The patch of the hiatus lies in the midline, not far from the apex.
+MIDLINE_MM = 8.0
+NEAR_APEX_MM = 28.0
+
+
+def level_at(levels: tuple[SacralLevel, ...], arc_mm: float) -> Level:
+    """The level of an arc length; beyond the ends the first or last one."""
+    inside = [level.level for level in levels if level.upper_arc_mm <= arc_mm < level.lower_arc_mm]
+    if inside:
+        return inside[0]
+    return levels[0].level if arc_mm < levels[0].upper_arc_mm else levels[-1].level
+
+
+def find_hiatus(
+    field: SacrumField,
+    path: CanalPath,
+    openings: list[Opening],
+    levels: tuple[SacralLevel, ...],
+    slice_mm: float,
+    cut: bool,
+) -> Hiatus:
+    """Apex, depth, width and length of the hiatus; OUTSIDE where the data end under a closed roof, ABSENT where the
+    roof reaches the end of the bone. A depth smaller than the slice distance is not measurable (NaN).
+    """
+    last = path.last_closed
+    apex_arc = float(path.arc_mm[last])
+    columns = np.flatnonzero(~np.isnan(path.ceiling_mm[: last + 1]))
+    ceiling = float(path.ceiling_mm[columns[-1]]) if len(columns) else float(path.depth_mm[last])
+    apex = field.frame.points([apex_arc, float(path.lateral_mm[last]), ceiling])
+    depth = float(path.ceiling_mm[columns[-1]] - path.floor_mm[columns[-1]]) if len(columns) else float("nan")
+    if depth < slice_mm:
+        depth = float("nan")
+    patch = max(
+        (
+            o
+            for o in openings
+            if o.face is Face.POSTERIOR
+            and abs(o.coordinates[1]) < MIDLINE_MM
+            and abs(o.coordinates[0] - apex_arc) < NEAR_APEX_MM
+        ),
+        key=lambda o: o.area_mm2,
+        default=None,
+    )
+    closed_to_end = field.length_mm - apex_arc < CLOSED_TO_END_MM
+    state = State.MEASURED
+    if closed_to_end:
+        state = State.OUTSIDE if cut else State.ABSENT
+    return Hiatus(
+        apex_mm=as_point(apex),
+        apex_level=level_at(levels, apex_arc),
+        depth_mm=depth,
+        width_mm=patch.width_mm if patch is not None else float("nan"),
+        length_mm=float(field.length_mm - apex_arc) if not cut else float("nan"),
+        state=state,
+        uncertainty_mm=float(np.hypot(value("anatomy.hiatus_apex_sd"), 0.5 * slice_mm)),
+    )
+
+
+def thecal_sac(field: SacrumField, path: CanalPath, levels: tuple[SacralLevel, ...]) -> ThecalSac | None:
+    """The prior for the end of the dural sac: the middle of S2 in the canal; None where S2 is not in view."""
+    s2 = next((level for level in levels if level.level is Level.S2 and level.state.known), None)
+    if s2 is None:
+        return None
+    arc = 0.5 * (s2.upper_arc_mm + s2.lower_arc_mm)
+    place = [np.interp(arc, path.arc_mm, values) for values in (path.lateral_mm, path.depth_mm)]
+    end = field.frame.points([arc, *place])
+    return ThecalSac(as_point(end), Level.S2, State.INFERRED, value("assumptions.thecal_sac_end_sd"))

@@ -1,0 +1,226 @@
+"""How surely a needle keeps off what it must not touch, given how surely it can be placed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, prange
+from scipy.special import betaincinv
+
+from sacroplasty.approach.distance import Field, clip, polyline_distance, trilinear
+from sacroplasty.approach.judge import Judgement, judged_end
+from sacroplasty.approach.rules import ApproachRule
+from sacroplasty.approach.scene import TUNNELS, Scene
+from sacroplasty.approach.search import margin_field
+from sacroplasty.errors import InputError
+from sacroplasty.evidence import value
+from sacroplasty.plan import Clearance, Needle, Trajectory
+
+# Mean length of a 3-D error whose axes are independent and normal with one standard deviation: sqrt(8 / pi).
+_MEAN_OF_THREE_AXES = math.sqrt(8.0 / math.pi)
+# Mean of the absolute angle between two directions whose two components are normal: sqrt(pi / 2).
+_MEAN_OF_TWO_AXES = math.sqrt(math.pi / 2.0)
+DRAWS, SEED = 1000, 20080901
+# Directions and bisection steps of the tolerance cone.
+_AZIMUTHS, _HALVINGS, _WIDEST_DEG, _WIDEST_MM = 16, 9, 15.0, 15.0
+# Standard normal quantile of the breach limit, one-sided 1 %.
+_QUANTILE_1_PERCENT = 2.326
+
+
+@dataclass(frozen=True)
+class PlacementError:
+    """Standard deviations per axis of placing a needle: tip across the path, aim, depth, registration."""
+
+    guidance: str
+    tip_mm: float
+    angle_deg: float
+    depth_mm: float
+    registration_mm: float
+
+
+# Evidence keys of mean 3-D tip error, mean angle error and registration error, by guidance mode.
+_PRESETS: Mapping[str, tuple[str, str, str]] = {
+    "fluoroscopy": (
+        "assumptions.approach_fluoroscopy_error_mm",
+        "assumptions.approach_fluoroscopy_angle_error_deg",
+        "assumptions.approach_registration_error_fluoroscopy",
+    ),
+    "ct": ("approach.ct_error", "approach.ct_angle_error", ""),
+    "ct-laser": ("approach.ct_laser_error", "approach.laser_angle_error", ""),
+    "cone-beam-ct": ("approach.cone_beam_ct_error", "approach.laser_angle_error", ""),
+    "navigation": ("approach.navigation_error", "approach.laser_angle_error", "approach.registration_error"),
+}
+GUIDANCE = tuple(_PRESETS)
+
+
+def placement_error(guidance: str) -> PlacementError:
+    """The preset of a guidance mode: published mean errors turned into standard deviations per axis."""
+    if guidance not in _PRESETS:
+        raise InputError("There is no such guidance mode", got=guidance, remedy=f"Use one of {', '.join(GUIDANCE)}")
+    tip, angle, registration = _PRESETS[guidance]
+    sigma = value(tip) / _MEAN_OF_THREE_AXES
+    turned = value(registration) / _MEAN_OF_THREE_AXES if registration else 0.0
+    return PlacementError(guidance, sigma, value(angle) / _MEAN_OF_TWO_AXES, sigma, turned)
+
+
+def placements(
+    scene: Scene, trajectory: Trajectory, error: PlacementError, draws: int = DRAWS, seed: int = SEED
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Entries and judged ends (draws, 3) of needles placed with the error; the same seed gives the same draws.
+
+    The tip's error splits into an aim error, which grows with depth from the entry, and a shift of the whole needle.
+    Half of the draws mirror the other half across the needle's own plane, so that left and right sides agree.
+    """
+    rng = np.random.default_rng(seed)
+    half = rng.standard_normal((draws - draws // 2, 8))
+    normal = np.concatenate([half, half * np.array([1, -1, 1, -1, 1, 1, -1, 1])])[:draws]
+    across = _across(scene, trajectory.direction)
+    axes = np.stack([trajectory.direction, *across])
+    length = trajectory.length_mm
+    aim = min(math.radians(error.angle_deg) * length, error.tip_mm)
+    shift = math.sqrt(max(error.tip_mm**2 - aim**2, 0.0))
+    drift = value("assumptions.approach_bevel_drift") * length**2
+    moved = shift * normal[:, 0:2] @ across + error.registration_mm * normal[:, 4:7] @ axes
+    aimed = math.hypot(aim, drift) * normal[:, 2:4] @ across + error.depth_mm * normal[:, 7:] * trajectory.direction
+    return np.asarray(trajectory.entry_mm) + moved, judged_end(trajectory) + moved + aimed
+
+
+def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Two unit vectors (2, 3) across a direction, the first in the sagittal plane as far as the direction allows."""
+    frame = scene.anatomy.frame
+    first = np.cross(direction, frame.left)
+    if np.linalg.norm(first) < 1e-3:
+        first = np.asarray(frame.cranial)
+    first = first / np.linalg.norm(first)
+    return np.stack([first, np.cross(direction, first)])
+
+
+def with_breach(
+    scene: Scene, needle: Needle, judgement: Judgement, error: PlacementError, draws: int = DRAWS, seed: int = SEED
+) -> tuple[Clearance, ...]:
+    """The clearances with the probability that the needle, as placed, touches each structure, and its 95 % bound.
+
+    Touching is judged on the clearance's lower bound, so the probability errs to the high side. The upper bound is
+    Clopper-Pearson's, one-sided.
+    """
+    entries, ends = placements(scene, judgement.trajectory, error, draws, seed)
+    starts, stops = scene.voxels(entries) - scene.offset, scene.voxels(ends) - scene.offset
+    tubes = {tube.name: tube for tube in scene.tubes}
+    path = judgement.trajectory
+    # No point of a straight needle moves farther than the farther moving of its two ends.
+    farthest = max(_moved(entries, np.asarray(path.entry_mm)), _moved(ends, judged_end(path)))
+    threshold = np.float64(scene.bound_mm + needle.radius_mm)
+    result = []
+    for clearance in judgement.clearances:
+        tube = tubes.get(clearance.structure)
+        if clearance.distance_mm > farthest:
+            hits = 0
+        elif tube is not None:
+            hits = _touches_tube(entries, ends, tube.points_mm, tube.radius_mm + needle.radius_mm)
+        else:
+            name = TUNNELS if clearance.structure not in scene.fields else clearance.structure
+            hits = _touches_field(scene.fields[name], starts, stops, scene.spacing_mm, threshold)
+        upper = 1.0 if hits == draws else float(betaincinv(hits + 1, draws - hits, 0.95))
+        result.append(replace(clearance, breach_probability=hits / draws, breach_probability_upper=upper))
+    return tuple(result)
+
+
+def _moved(points: npt.NDArray[np.float64], planned: npt.NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(points - planned, axis=1).max())
+
+
+@njit(parallel=True, cache=True)
+def _touches_tube(entries, ends, line, distance):  # type: ignore[no-untyped-def]
+    hits = 0
+    for n in prange(len(entries)):
+        if polyline_distance(entries[n], ends[n], line)[0] < distance:
+            hits += 1
+    return hits
+
+
+@njit(cache=True)
+def _touches(field: Field, start, end, spacing, threshold):  # type: ignore[no-untyped-def]
+    """Whether the field falls below the threshold between two points, by steps no longer than the room left."""
+    d = end - start
+    length = math.sqrt((d * d).sum()) * spacing
+    enter, leave = clip(start, end, field.shape)
+    s, last = enter * length, leave * length
+    while s <= last:
+        f = s / length
+        room = trilinear(field, start[0] + f * d[0], start[1] + f * d[1], start[2] + f * d[2]) - threshold
+        if room < 0.0:
+            return True
+        s += max(room, 0.25 * spacing)
+    return False
+
+
+@njit(parallel=True, cache=True)
+def _touches_field(field, starts, ends, spacing, threshold):  # type: ignore[no-untyped-def]
+    hits = 0
+    for n in prange(len(starts)):
+        if _touches(field, starts[n], ends[n], spacing, threshold):
+            hits += 1
+    return hits
+
+
+@njit(cache=True)
+def _any_touches(field, starts, ends, spacing, threshold):  # type: ignore[no-untyped-def]
+    """The same for a few needles, where starting threads costs more than it saves."""
+    hits = 0
+    for n in range(len(starts)):
+        hits += _touches(field, starts[n], ends[n], spacing, threshold)
+    return hits > 0
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the operator may be off before the probability of a breach passes the limit: turned about the skin
+    entry, shifted in parallel, and what the turn means at the tip.
+    """
+
+    angle_deg: float
+    entry_mm: float
+    tip_mm: float
+
+
+def tolerance_cone(
+    scene: Scene, rule: ApproachRule, needle: Needle, trajectory: Trajectory, error: PlacementError
+) -> Tolerance:
+    """The widest cone and parallel shift, over 16 directions, whose needle keeps off everything.
+
+    What remains uncertain once the needle's own error is taken as the deviation is the registration: the needle must
+    keep 2.33 of its standard deviations (1 %, one-sided) from every structure.
+    """
+    field = margin_field(scene, tuple((name, 0.0) for name in rule.margins))
+    threshold = needle.radius_mm + _QUANTILE_1_PERCENT * error.registration_mm
+    across = _across(scene, trajectory.direction)
+    azimuths = 2 * math.pi * np.arange(_AZIMUTHS) / _AZIMUTHS
+    ring = np.stack([np.cos(azimuths), np.sin(azimuths)], axis=1) @ across
+    entry, end = np.asarray(trajectory.entry_mm), judged_end(trajectory)
+    length = float(np.linalg.norm(end - entry))
+
+    def safe(turn_deg: float, shift_mm: float) -> bool:
+        starts = entry + shift_mm * ring
+        stops = end + shift_mm * ring + math.tan(math.radians(turn_deg)) * length * ring
+        a, b = scene.voxels(starts) - scene.offset, scene.voxels(stops) - scene.offset
+        return not _any_touches(field, a, b, scene.spacing_mm, threshold)
+
+    angle = _widest(lambda v: safe(v, 0.0), _WIDEST_DEG)
+    return Tolerance(angle, _widest(lambda v: safe(0.0, v), _WIDEST_MM), math.tan(math.radians(angle)) * length)
+
+
+def _widest(safe, most: float) -> float:  # type: ignore[no-untyped-def]
+    """The largest deviation up to `most` below which all tried ones are safe, by bisection; 0 where none is."""
+    low, high = 0.0, most
+    if not safe(0.0):
+        return 0.0
+    if safe(most):
+        return most
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if safe(middle) else (low, middle)
+    return low

@@ -1,0 +1,221 @@
+"""A DICOM series as raw slices: pixels decoded, rescaled and placed by their own position and orientation."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import gdcm
+import numpy as np
+import pydicom
+
+from sacroplasty.io.dicom_headers import Slice, read_headers, regular_files
+from sacroplasty.io.dicom_stacks import SAME_PLACE_MM, Stack, chosen_stack, heights_mm, stacks_of, unreadable_remark
+from sacroplasty.io.gate import UNIT_TOLERANCE
+from sacroplasty.io.raw import Array, RawImage
+from sacroplasty.io.verdict import Remark, rejected
+from sacroplasty.space import Points
+
+# Hounsfield value of air, which stands where the scanner measured nothing.
+AIR_HU = -1024
+
+
+def dicom_stacks(path: Path) -> tuple[tuple[Stack, ...], tuple[Remark, ...]]:
+    """Every stack at a file or below a folder, and what could not be read."""
+    slices, unreadable = read_headers(regular_files(path) if path.is_dir() else [path])
+    if not slices:
+        raise rejected(
+            "SAC-G001",
+            "No DICOM image was found",
+            got=f"{len(unreadable)} unreadable files" if unreadable else path.name,
+            remedy="Point at the folder of a CT series, or at a .nii.gz or .nrrd file",
+        )
+    return stacks_of(slices), unreadable_remark(unreadable)
+
+
+def load_dicom(path: Path, series: str | None = None, modality: str | None = None) -> RawImage:
+    """The slices of the one stack of a modality that can be a volume, or of the one that `series` names."""
+    stacks, remarks = dicom_stacks(path)
+    stack, aside = chosen_stack(stacks, series, modality)
+    _require_header(stack)
+    planes, pixels, dropped = _decoded(stack)
+    array, padded = _rescaled(planes, pixels)
+    first = planes[0]
+    lossy = (Remark("SAC-G036", "The images are stored with lossy compression."),) if first.lossy else ()
+    about = {
+        "format": "DICOM",
+        "series_uid": first.series,
+        "study_uid": first.study,
+        "frame_of_reference_uid": first.frame_of_reference,
+        "patient_position": first.patient_position,
+        "patient_fingerprint": first.patient,
+        "files": str(len({p.path for p in planes})),
+    }
+    return RawImage(
+        array=array,
+        first_step_mm=_steps(first)[0],
+        second_step_mm=_steps(first)[1],
+        origins_mm=np.array([p.position for p in planes], dtype=np.float64),
+        modality=first.modality,
+        remarks=(*remarks, *aside, *dropped, *padded, *lossy, *_posture(first)),
+        about=about,
+        second_corners_mm=_second_corners(planes, array.shape),
+    )
+
+
+def _require_header(stack: Stack) -> None:
+    """Refuse what no later step could mend: no place, no scale, no Hounsfield rule, odd pixels."""
+    for one in stack.slices:
+        where = one.path.name if one.frame is None else f"{one.path.name} frame {one.frame + 1}"
+        _require_place(one, where)
+        _require_scale(one, where)
+        if one.photometric != "MONOCHROME2" or one.samples != 1 or one.bits_allocated != 16:
+            got = f"{one.photometric}, {one.samples} samples, {one.bits_allocated} bits"
+            remedy = "Export the original images"
+            raise rejected("SAC-G034", "Pixels are not 16-bit MONOCHROME2", got=got, remedy=remedy)
+
+
+def _require_place(one: Slice, where: str) -> None:
+    if one.position is None or one.orientation is None:
+        what = "An image does not say where it lies in the patient"
+        remedy = "Export the original axial series, not screen captures"
+        raise rejected("SAC-G020", what, got=where, remedy=remedy)
+    row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
+    unit = np.abs([row @ row - 1, column @ column - 1, row @ column]).max()
+    if not np.isfinite(one.position).all() or not unit <= UNIT_TOLERANCE:
+        what = "Position or orientation is not finite, not unit or not perpendicular"
+        raise rejected("SAC-G021", what, got=where, remedy="Export the series again")
+    if one.spacing is None or not min(one.spacing) > 0:
+        what = "Pixel spacing is missing or not two positive numbers"
+        raise rejected("SAC-G022", what, got=where, remedy="Export the series again")
+
+
+def _require_scale(one: Slice, where: str) -> None:
+    if one.modality == "CT" and (one.slope is None or one.intercept is None):
+        what = "Rescale slope or intercept is missing, so values are not Hounsfield units"
+        raise rejected("SAC-G030", what, got=where, remedy="Export the original CT images")
+    slope, intercept = 1.0 if one.slope is None else one.slope, one.intercept or 0.0
+    plausible = one.modality != "CT" or (0.01 <= slope <= 100 and abs(intercept) <= 32768)
+    if not np.isfinite([slope, intercept]).all() or not plausible or slope == 0:
+        got = f"{where}: slope {slope}, intercept {intercept}"
+        remedy = "Export the original images"
+        raise rejected("SAC-G030", "The rescale rule is not plausible", got=got, remedy=remedy)
+
+
+def _steps(plane: Slice) -> tuple[Points, Points]:
+    """From a voxel to the next along a row, and along a column: PixelSpacing names the distance of rows first."""
+    cosines, spacing = np.array(plane.orientation), np.array(plane.spacing)
+    return cosines[:3] * spacing[1], cosines[3:] * spacing[0]
+
+
+def _posture(first: Slice) -> tuple[Remark, ...]:
+    position = first.patient_position
+    if position in {"HFS", "FFS", "HFP", "FFP"}:
+        return ()
+    said = f"lies {position}" if position else "position is not stated"
+    return (Remark("SAC-G037", f"The patient {said}: check gravity and table side before planning."),)
+
+
+def _frames(stack: Stack) -> Iterator[tuple[Slice, Array]]:
+    """Each slice with its stored pixels (rows, columns); a multi-frame file is decoded once."""
+    opened: tuple[Path, Array] | None = None
+    for one in stack.slices:
+        if opened is None or opened[0] != one.path:
+            opened = (one.path, _pixels(one.path))
+        pixels = opened[1]
+        if one.frame is not None and pixels.ndim == 3:
+            pixels = pixels[one.frame]
+        if pixels.shape != (one.rows, one.columns):
+            raise rejected("SAC-G003", "Pixels do not fill the image", got=f"{one.path.name}: {pixels.shape}")
+        yield one, pixels
+
+
+def _pixels(path: Path) -> Array:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(pydicom.dcmread(path).pixel_array)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything
+        raise rejected(
+            "SAC-G003",
+            f"The pixels of {path.name} cannot be decoded",
+            got=f"{type(error).__name__}: {error}"[:200],
+            remedy="Export the series again, uncompressed",
+        ) from error
+
+
+def _decoded(stack: Stack) -> tuple[list[Slice], list[Array], tuple[Remark, ...]]:
+    """Slices and pixels with identical duplicates dropped; different pixels at one place are refused."""
+    heights = heights_mm(stack.slices)
+    planes: list[Slice] = []
+    pixels: list[Array] = []
+    dropped = []
+    for n, (one, frame) in enumerate(_frames(stack)):
+        if planes and heights[n] - heights[n - 1] < SAME_PLACE_MM:
+            same_place = np.allclose(one.position or 0, planes[-1].position or 0, atol=SAME_PLACE_MM)
+            if not same_place or _digest(frame) != _digest(pixels[-1]):
+                raise rejected(
+                    "SAC-G015",
+                    "Two different slices lie at one position",
+                    got=f"{planes[-1].path.name} and {one.path.name}",
+                    remedy="Export one reconstruction, or choose one with --series",
+                )
+            dropped.append(one.path.name)
+            continue
+        planes.append(one)
+        pixels.append(frame)
+    if not dropped:
+        return planes, pixels, ()
+    names = ", ".join(dropped[:5])
+    return planes, pixels, (Remark("SAC-G014", f"{len(dropped)} duplicate slices dropped: {names}."),)
+
+
+def _digest(frame: Array) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(frame).tobytes()).digest()
+
+
+def _rescaled(planes: list[Slice], pixels: list[Array]) -> tuple[Array, tuple[Remark, ...]]:
+    """Values (i, j, k): int16 where slope and intercept are whole numbers, else float32; padding becomes air."""
+    rules = {(1.0 if p.slope is None else p.slope, p.intercept or 0.0) for p in planes}
+    whole = all(float(v).is_integer() for rule in rules for v in rule)
+    shape = (len(planes), *pixels[0].shape)
+    out = np.empty(shape, dtype=np.int16 if whole else np.float32)
+    padded = 0
+    for n, (plane, frame) in enumerate(zip(planes, pixels, strict=True)):
+        slope, intercept = 1.0 if plane.slope is None else plane.slope, plane.intercept or 0.0
+        values = frame.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        if plane.modality == "CT":
+            empty = values < AIR_HU
+            if plane.padding is not None:
+                empty |= frame == plane.padding
+            padded += int(np.count_nonzero(empty & (values != AIR_HU)))
+            values[empty] = AIR_HU
+        if whole and (values.max() > 32767 or values.min() < -32768):
+            raise rejected("SAC-G030", "Rescaled values leave the 16-bit range", got=f"up to {values.max():.0f}")
+        out[n] = values
+    remarks = (Remark("SAC-G035", f"{padded} padding voxels outside the scan set to {AIR_HU} HU."),) if padded else ()
+    return out.transpose(2, 1, 0), remarks
+
+
+def _second_corners(planes: list[Slice], shape: tuple[int, ...]) -> Points | None:
+    """The eight corners as GDCM's own header reader places them; None for enhanced files, which it reads otherwise."""
+    if any(p.frame is not None for p in planes):
+        return None
+    corners = []
+    for plane in (planes[0], planes[-1]):
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(plane.path))
+        if not reader.Read():
+            return None
+        image = reader.GetImage()
+        origin = np.array([image.GetOrigin(axis) for axis in range(3)])
+        cosines = np.array([image.GetDirectionCosines(axis) for axis in range(6)])
+        for j in (0, shape[1] - 1):
+            for i in (0, shape[0] - 1):
+                offset = cosines[:3] * image.GetSpacing(0) * i + cosines[3:] * image.GetSpacing(1) * j
+                corners.append(origin + offset)
+    return np.array(corners)

@@ -1,0 +1,81 @@
+"""Points and lines that were placed in 3D Slicer: .mrk.json, and the older .fcsv."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sacroplasty.io.verdict import rejected
+from sacroplasty.space import Points
+
+_LARGEST_BYTES = 20_000_000
+_SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0), "0": (-1.0, -1.0, 1.0), "1": (1.0, 1.0, 1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class Markup:
+    """One markup: kind ("Line", "Fiducial" ...), name, defined control points (n, 3), LPS mm, and their labels."""
+
+    kind: str
+    name: str
+    points_mm: Points
+    labels: tuple[str, ...]
+
+
+def read_markups(path: str | os.PathLike[str]) -> tuple[Markup, ...]:
+    """Every markup in a .mrk.json or .fcsv file, in LPS mm; points that are not defined are left out.
+
+    A .mrk.json without coordinate system is LPS, as Slicer's schema says; an .fcsv without one is refused.
+    """
+    source = Path(path)
+    if not source.is_file() or source.stat().st_size > _LARGEST_BYTES:
+        raise rejected("SAC-G001", "There is no markups file of a plausible size at this path", got=source.name)
+    text = source.read_text(encoding="utf-8", errors="replace")
+    try:
+        return (_fcsv(text, source.stem),) if source.suffix == ".fcsv" else _json(text)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        got = f"{type(error).__name__}: {error}"[:120]
+        raise rejected("SAC-G003", f"{source.name} is not a readable markups file", got=got) from error
+
+
+def _json(text: str) -> tuple[Markup, ...]:
+    found = []
+    for one in json.loads(text)["markups"]:
+        system = str(one.get("coordinateSystem", "LPS"))
+        units = one.get("coordinateUnits", "mm")
+        if system not in {"LPS", "RAS"} or (units if isinstance(units, str) else units[0]) != "mm":
+            raise rejected("SAC-G050", "The markup is neither in LPS nor RAS mm", got=f"{system}, {units}")
+        points = [p for p in one["controlPoints"] if p.get("positionStatus", "defined") == "defined"]
+        found.append(_markup(str(one["type"]), str(one.get("name", "")), points, system))
+    return tuple(found)
+
+
+def _markup(kind: str, name: str, points: list[dict[str, Any]], system: str) -> Markup:
+    places = np.array([p["position"] for p in points], dtype=np.float64).reshape(-1, 3) * _SIGNS[system]
+    if not np.isfinite(places).all():
+        raise rejected("SAC-G033", "A markup's position is not finite", got=name)
+    return Markup(kind, name, places, tuple(str(p.get("label", "")) for p in points))
+
+
+def _fcsv(text: str, name: str) -> Markup:
+    heads = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    values = dict(part.split("=", 1) for part in heads if "=" in part)
+    fields = {key.strip(): value.strip() for key, value in values.items()}
+    system = fields.get("CoordinateSystem", "")
+    columns = [c.strip() for c in fields.get("columns", "").split(",")]
+    if system not in _SIGNS or not {"x", "y", "z"} <= set(columns):
+        remedy = "Save it again from Slicer as .mrk.json"
+        raise rejected(
+            "SAC-G050", "The .fcsv does not say its coordinate system and columns", got=system, remedy=remedy
+        )
+    points = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            row = dict(zip(columns, line.split(","), strict=False))
+            points.append({"position": [float(row[axis]) for axis in "xyz"], "label": row.get("label", "")})
+    return _markup("Fiducial", name, points, system)

@@ -1,0 +1,119 @@
+"""What both ways to an archive share: what must come back, and the quarantine until it has.
+
+Servers are not trusted: identity, completeness, bytes and time are checked on this side, and nothing leaves the
+quarantine folder before everything fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+
+from pydicom.dataset import Dataset
+
+from sacroplasty.errors import InputError
+from sacroplasty.io.verdict import rejected
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most bytes and seconds that one retrieval may take, and most images that one series may have."""
+
+    bytes: int = 2_000_000_000
+    seconds: float = 600.0
+    images: int = 5_000
+
+
+@dataclass(frozen=True)
+class SeriesFound:
+    """One series as the archive describes it. `images` is the count that must arrive; 0 where it does not say."""
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    modality: str = ""
+    description: str = ""
+    images: int = 0
+
+
+def require_uid(uid: str) -> str:
+    """The UID, or InputError where it is none; unchecked, it never becomes part of a path or an address."""
+    if len(uid) > 64 or not _UID.match(uid):
+        raise InputError("This is not a DICOM UID", got=repr(uid[:70]), remedy="Copy it from the list of series")
+    return uid
+
+
+@dataclass
+class Quarantine:
+    """Objects on arrival: each is checked against the series that was asked for and kept under a hash of its UID."""
+
+    wanted: SeriesFound
+    folder: Path
+    limits: Limits = field(default_factory=Limits)
+    received: set[str] = field(default_factory=set)
+    used_bytes: int = 0
+    deadline: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.deadline = time.monotonic() + self.limits.seconds
+
+    def admit(self, ds: Dataset, size: int) -> Path:
+        """Where to write an object that belongs to the series; refuses strangers, duplicates and excess."""
+        self.require_within(size)
+        for name, expected in (("PatientID", self.wanted.patient_id), ("StudyInstanceUID", self.wanted.study_uid),
+                               ("SeriesInstanceUID", self.wanted.series_uid)):  # fmt: skip
+            if str(ds.get(name, "")).strip() != expected.strip():
+                raise _unfit(f"The archive sent an image of another {name}", "It was not stored")
+        uid = require_uid(str(ds.get("SOPInstanceUID", "")))
+        if uid in self.received:
+            raise _unfit("The archive sent the same image twice", uid)
+        if len(self.received) >= self.limits.images:
+            raise _unfit("The archive sent too many images", f"over {self.limits.images}")
+        self.received.add(uid)
+        return self.folder / f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.dcm"
+
+    def require_within(self, size: int = 0) -> None:
+        """Raise once more bytes or time were used than allowed."""
+        self.used_bytes += size
+        if self.used_bytes > self.limits.bytes:
+            raise _unfit("The archive sent too much data", f"over {self.limits.bytes // 10**6} MB")
+        if time.monotonic() > self.deadline:
+            raise _unfit("The archive was too slow", f"over {self.limits.seconds:.0f} s")
+
+    def require_complete(self) -> None:
+        """Raise where the number of images is not what the archive announced, or nothing came."""
+        if not self.received or (self.wanted.images and len(self.received) != self.wanted.images):
+            raise _unfit("The series did not arrive complete", f"{len(self.received)} of {self.wanted.images} images")
+
+
+def _unfit(what: str, got: str) -> Exception:
+    return rejected("SAC-G090", what, got=got, remedy="Nothing was kept; ask the archive's operator, then try again")
+
+
+@contextmanager
+def quarantined(wanted: SeriesFound, out: str | os.PathLike[str], limits: Limits | None = None) -> Iterator[Quarantine]:
+    """A quarantine whose content becomes the folder `out` only if the block ends without error and complete."""
+    for uid in (wanted.study_uid, wanted.series_uid):
+        require_uid(uid)
+    target = Path(out)
+    if target.exists():
+        raise InputError("The folder for the series exists already", got=target.name, remedy="Give a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(prefix=f".{target.name}.", suffix=".quarantine", dir=target.parent))
+    try:
+        quarantine = Quarantine(wanted, folder, limits or Limits())
+        yield quarantine
+        quarantine.require_complete()
+        folder.replace(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

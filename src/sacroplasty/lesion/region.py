@@ -1,0 +1,151 @@
+"""The sacrum around a lesion as arrays: density, bone envelope, sacral coordinates, levels and Denis zones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import edt
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from sacroplasty.anatomy import Anatomy, Face
+from sacroplasty.evidence import value
+from sacroplasty.plan import Level, Side
+from sacroplasty.space import Box, Grid, LabelMap, Volume
+
+# Rim around the bone that a soft-tissue part or a neighbouring bone may fill, and that smoothing needs.
+MARGIN_MM = 12.0
+# A destroyed part may be missing from a mask that was made from density; gaps up to twice this are bridged.
+CLOSING_MM = 3.0
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def distance_mm(inside: Bools, spacing_mm: float) -> npt.NDArray[np.float32]:
+    """Distance of every true voxel to the nearest false one, 0 where false; the rim of the array is no border."""
+    spacing = (spacing_mm, spacing_mm, spacing_mm)
+    return np.asarray(edt.edt(np.ascontiguousarray(inside), anisotropy=spacing, black_border=False), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The box of the sacrum on the anatomy's grid: HU (i, j, k), labels, and the sacral coordinates of every voxel."""
+
+    anatomy: Anatomy
+    box: Box
+    hu: npt.NDArray[np.float32]
+    labels: LabelMap
+
+    @property
+    def grid(self) -> Grid:
+        """The cropped grid."""
+        return self.labels.grid
+
+    @property
+    def spacing_mm(self) -> float:
+        """Voxel size; the anatomy's grid is isotropic."""
+        return self.grid.spacing_mm[0]
+
+    @cached_property
+    def sacrum(self) -> Bools:
+        """The sacrum as labelled."""
+        return np.asarray(self.labels.mask("sacrum").array)
+
+    @cached_property
+    def lumen(self) -> Bools:
+        """Canal and root tunnels."""
+        names = [name for name in ("canal", "root_tunnel") if name in self.labels.values]
+        return np.asarray(self.labels.mask(*names).array)
+
+    @cached_property
+    def envelope(self) -> Bools:
+        """The sacrum with holes and narrow gaps filled, canal and root tunnels left out."""
+        reach = round(CLOSING_MM / self.spacing_mm)
+        outside = distance_mm(~self.sacrum, self.spacing_mm) > CLOSING_MM
+        closed = distance_mm(~outside, self.spacing_mm) > CLOSING_MM
+        closed[tuple(slice(0, reach) for _ in range(3))] = False
+        free = self.labels.array == 0
+        return np.asarray(self.sacrum | (ndimage.binary_fill_holes(closed | self.sacrum) & free))
+
+    @cached_property
+    def depth_mm(self) -> npt.NDArray[np.float32]:
+        """Distance of each voxel inside the envelope from its surface."""
+        return distance_mm(self.envelope, self.spacing_mm)
+
+    @cached_property
+    def coordinates(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Arc length s, offset x to the left and depth d of every voxel, mm, each (i, j, k)."""
+        found = self.anatomy.frame.coordinates(self.grid.centres_mm())
+        return tuple(np.ascontiguousarray(found[..., n], dtype=np.float32) for n in range(3))
+
+    @cached_property
+    def level_index(self) -> npt.NDArray[np.int8]:
+        """Place in `anatomy.levels` of every voxel's level by arc length, -1 where there is none."""
+        s = self.coordinates[0]
+        result = np.full(s.shape, -1, np.int8)
+        for n, level in enumerate(self.anatomy.levels):
+            if level.state.known:
+                result[(s >= level.upper_arc_mm) & (s < level.lower_arc_mm)] = n
+        # A lesion's upper rim rises above the promontory's arc at the endplate; it still belongs to S1.
+        first = next((n for n, lv in enumerate(self.anatomy.levels) if lv.level is Level.S1), None)
+        if first is not None:
+            result[(s < self.anatomy.levels[first].upper_arc_mm) & (s > -CLOSING_MM * 4)] = first
+        return result
+
+    @cached_property
+    def zone(self) -> npt.NDArray[np.int8]:
+        """Denis zone (1, 2, 3) of every voxel: lateral to, between the rims of, or medial to the anterior foramina."""
+        s, x, _ = self.coordinates
+        result = np.empty(s.shape, np.int8)
+        for side, here in ((Side.LEFT, x >= 0), (Side.RIGHT, x < 0)):
+            arcs, medial, lateral = self._foramen_rims(side)
+            across = np.abs(x[here])
+            inner, outer = np.interp(s[here], arcs, medial), np.interp(s[here], arcs, lateral)
+            result[here] = np.where(across < inner, 3, np.where(across < outer, 2, 1))
+        return result
+
+    def _foramen_rims(self, side: Side) -> tuple[Floats, Floats, Floats]:
+        """Arc lengths of a side's anterior foramina with the |x| of their medial and lateral rims."""
+        rows = []
+        for foramen in self.anatomy.foramina:
+            if foramen.face is Face.ANTERIOR and foramen.side is side and foramen.state.known:
+                s, x, _ = self.anatomy.frame.coordinates(foramen.centre_mm)
+                rows.append((s, abs(x) - foramen.width_mm / 2, abs(x) + foramen.width_mm / 2))
+        if not rows:
+            middle = value("assumptions.foramen_middle_mm")
+            half = value("assumptions.foramen_half_width_mm")
+            rows = [(0.0, middle - half, middle + half)]
+        table = np.array(sorted(rows))
+        return table[:, 0], table[:, 1], table[:, 2]
+
+    @cached_property
+    def behind_body(self) -> Bools:
+        """Voxels at or dorsal of the canal's front wall: pedicles, laminae, articular processes."""
+        s, _, d = self.coordinates
+        canal = self.labels.mask("canal").array if self.labels.has("canal") else np.zeros(s.shape, bool)
+        if not canal.any():
+            return np.zeros(s.shape, np.bool_)
+        bins = np.round(s[canal]).astype(int)
+        arcs = np.unique(bins)
+        front = ndimage.minimum(d[canal], bins, arcs)
+        return np.asarray(d >= np.interp(s, arcs, front))
+
+
+def region_of(ct: Volume, anatomy: Anatomy, extra_mm: npt.ArrayLike | None = None) -> Region:
+    """The box that holds the sacrum, and the positions (n, 3) of `extra_mm`, with a margin; CT resampled onto it.
+
+    Raises AnatomyError where there is no sacrum, GeometryError where CT and anatomy lie in different frames.
+    """
+    bone = anatomy.labels.mask("sacrum").require_any("sacrum").array
+    spans = [np.flatnonzero(bone.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    corners = np.array([[span[0] for span in spans], [span[-1] for span in spans]], dtype=np.float64)
+    points = anatomy.labels.grid.patient_from_voxel.points(corners)
+    if extra_mm is not None:
+        points = np.vstack([points, np.asarray(extra_mm, dtype=np.float64).reshape(-1, 3)])
+    box = anatomy.labels.grid.box_around(points, MARGIN_MM)
+    labels = anatomy.labels.cropped(box)
+    hu = ct.cropped(box) if ct.grid.same_as(anatomy.labels.grid) else ct.resampled(labels.grid)
+    return Region(anatomy, box, np.asarray(hu.array, dtype=np.float32), labels)

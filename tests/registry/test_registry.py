@@ -1,0 +1,162 @@
+"""The registry keeps facts, loses no update, and holds the papers' three patients as they were published."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import IntegrityError
+
+from sacroplasty.errors import CaseError, InputError
+from sacroplasty.registry import (
+    Episode,
+    PainRecord,
+    Patient,
+    Procedure,
+    backed_up,
+    edited,
+    example_patients,
+    open_registry,
+)
+from sacroplasty.registry.migration import drift, migrate
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Engine:
+    return open_registry(tmp_path / "registry.sqlite")
+
+
+def test_sqlite_is_durable_and_checks_references(sqlite: Engine) -> None:
+    registry = sqlite
+    with registry.connect() as connection:
+        assert connection.scalar(text("PRAGMA synchronous")) == 2
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_the_papers_patients_are_stored_as_published(registry: Engine) -> None:
+    with edited(registry) as session:
+        session.add_all(example_patients())
+    with edited(registry) as session:
+        found = {p.pseudonym: p for p in session.scalars(select(Patient))}
+        volumes = {n: p.episodes[0].procedures[0].deposits[0].volume_ml for n, p in found.items()}
+        assert volumes == {"zhang-1": 6.0, "zhang-2": None, "yeo": 2.0}
+        assert [s.nrs for s in found["yeo"].episodes[0].pain_scores] == [10, 6, 2, 2]
+        assert found["zhang-2"].episodes[0].override_reason
+        assert [t.kind for t in found["zhang-1"].episodes[0].treatments][-1] == "vertebroplasty"
+
+
+def test_a_stale_edit_is_refused(registry: Engine) -> None:
+    with edited(registry) as session:
+        session.add(Patient(pseudonym="P1"))
+    with pytest.raises(CaseError, match="another window"), edited(registry) as slow:
+        here = slow.scalars(select(Patient)).one()
+        slow.commit()
+        with edited(registry) as fast:
+            fast.scalars(select(Patient)).one().birth_year = 1950
+        here.birth_year = 1960
+    with edited(registry) as session:
+        assert session.scalars(select(Patient)).one().birth_year == 1950
+
+
+def episode(**facts: Any) -> Patient:
+    return Patient(pseudonym="P", episodes=[Episode(**{"cause": "lung", **facts})])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda: Patient(pseudonym="P", sex="unknown word"),
+        lambda: episode(cause="bad luck"),
+        lambda: episode(pain_scores=[PainRecord(order=1, nrs=11, after="x")]),
+        lambda: episode(pain_scores=[PainRecord(order=1, after="x")]),
+        lambda: episode(procedures=[Procedure(approach="x", guidance="map")]),
+    ],
+)
+def test_words_outside_the_lists_are_refused(registry: Engine, row: object) -> None:
+    with pytest.raises(IntegrityError), edited(registry) as session:
+        session.add(row())  # type: ignore[operator]
+
+
+def test_deleting_a_patient_deletes_everything_of_theirs(registry: Engine) -> None:
+    with edited(registry) as session:
+        session.add_all(example_patients())
+    with edited(registry) as session:
+        session.delete(session.scalars(select(Patient).where(Patient.pseudonym == "yeo")).one())
+    with registry.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pain_score WHERE nrs = 10")) == 0
+
+
+def _count_up(path: str, times: int) -> None:
+    engine = open_registry(path)
+    done = 0
+    while done < times:
+        try:
+            with edited(engine) as session:
+                patient = session.scalars(select(Patient)).one()
+                patient.birth_year = (patient.birth_year or 0) + 1
+            done += 1
+        except CaseError:
+            continue
+    engine.dispose()
+
+
+def test_eight_writers_lose_no_update(registry: Engine, place: str) -> None:
+    with edited(registry) as session:
+        session.add(Patient(pseudonym="P1", birth_year=0))
+    registry.dispose()
+    workers = [multiprocessing.get_context("spawn").Process(target=_count_up, args=(place, 6)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [w.exitcode for w in workers] == [0] * 8
+    with edited(open_registry(place)) as session:
+        assert session.scalars(select(Patient)).one().birth_year == 48
+
+
+def test_a_backup_is_whole_while_the_registry_is_open(sqlite: Engine, tmp_path: Path) -> None:
+    registry = sqlite
+    with edited(registry) as session:
+        session.add_all(example_patients())
+    copy = open_registry(backed_up(registry, tmp_path / "copy.sqlite"))
+    with edited(copy) as session:
+        assert len(session.scalars(select(Patient)).all()) == 3
+    with pytest.raises(InputError, match="exists already"):
+        backed_up(registry, tmp_path / "copy.sqlite")
+
+
+def test_what_is_not_a_registry_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "note.sqlite").write_text("this is not a database, but long enough to look like a page " * 50)
+    with pytest.raises(CaseError, match="cannot be opened"):
+        open_registry(tmp_path / "note.sqlite")
+    with pytest.raises(InputError, match="does not exist"):
+        open_registry(tmp_path / "nowhere" / "registry.sqlite")
+    with pytest.raises(InputError, match="No driver"):
+        open_registry("oracle9://somewhere")
+
+
+def test_the_migrations_make_exactly_the_tables(registry: Engine) -> None:
+    assert drift(registry) == []
+    assert migrate(registry) == "0001"
+
+
+def test_a_newer_schema_is_refused(registry: Engine) -> None:
+    with registry.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(CaseError, match="newer version"):
+        migrate(registry)
+
+
+def test_going_back_and_forth_keeps_the_schema(registry: Engine) -> None:
+    from alembic import command
+
+    from sacroplasty.registry.migration import _config
+
+    with registry.begin() as connection:
+        command.downgrade(_config(connection), "base")
+    migrate(registry)
+    assert drift(registry) == []

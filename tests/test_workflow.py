@@ -1,0 +1,128 @@
+"""The main job on real scans: from file to report, the same plan however stored, refusals in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.data import ROOT, real
+
+# A synthetic lytic sphere in the S1 body of each scan: centre (LPS mm) and radius, placed by eye.
+SPHERES = {
+    "taichi": ("taichi/ct_sacrum_0.7mm.nii.gz", None, "0,0,0,8"),
+    "acrin": ("acrin/ct_pelvis_4.25mm.nii.gz", None, "0,0,0,8"),
+    "totalsegmentator": ("totalsegmentator/ct_3mm.nii.gz", None, "0,-115,218,8"),
+    "totalsegmentator-labels": ("totalsegmentator/ct_3mm.nii.gz", "totalsegmentator/labels_3mm.nii.gz", "0,-115,218,8"),
+}
+
+
+def sacroplasty(*arguments: object) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        [sys.executable, "-m", "sacroplasty", *map(str, arguments)], capture_output=True, text=True, env=env
+    )
+
+
+def run(out: Path, scan: str, *extra: object) -> subprocess.CompletedProcess[str]:
+    ct, labels, sphere = SPHERES[scan]
+    given = ("--labels", real(labels)) if labels else ()
+    return sacroplasty("run", "--ct", real(ct), *given, "--lesion-sphere", sphere, "--out", out, "--json", *extra)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole job on the scan with given labels."""
+    out = tmp_path_factory.mktemp("case") / "totalsegmentator"
+    result = run(out, "totalsegmentator-labels")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.mark.real
+def test_the_report_stands_alone(planned: Path) -> None:
+    html = (planned / "report" / "report.html").read_text(encoding="utf-8")
+    assert "skin to lesion" in html
+    assert "marrow space" in html
+    assert html.count("data:image/png") >= 8
+    assert "http://" not in html
+    assert "<script" not in html
+    assert (planned / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.real
+def test_the_plan_file_says_everything(planned: Path) -> None:
+    plans = json.loads((planned / "plan" / "plan.json").read_text(encoding="utf-8"))
+    best = next(plan for plan in plans if plan["feasible"])
+    needle = best["needles"][0]
+    assert len(needle["trajectory"]["entry_mm"]) == len(needle["trajectory"]["target_mm"]) == 3
+    assert needle["crossings"]
+    depths = [c["start_depth_mm"] for c in needle["crossings"]]
+    assert depths == sorted(depths)
+    assert needle["clearances"]
+    assert all(plan["feasible"] or plan["reasons"] for plan in plans)
+    stage = json.loads((planned / "case.json").read_text(encoding="utf-8"))["stages"]["plan"]
+    assert set(stage["made_from"]) == {"images", "segment", "lesion"}
+    assert stage["package_version"]
+
+
+@pytest.mark.real
+def test_a_stage_can_be_run_again_from_the_folder(planned: Path) -> None:
+    before = (planned / "plan" / "plan.json").read_bytes()
+    assert sacroplasty("plan", planned).returncode == 0
+    assert (planned / "plan" / "plan.json").read_bytes() == before
+    assert sacroplasty("cite", planned).stdout.count("\n") > 10
+    assert "unbroken" in sacroplasty("audit", planned).stdout
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.hazard("H01")
+def test_storage_order_does_not_change_the_plan(planned: Path, tmp_path: Path) -> None:
+    """Axes permuted and reversed, the world the same: byte for byte the same plan."""
+    for name in ("ct_3mm", "labels_3mm"):
+        image = nib.load(real(f"totalsegmentator/{name}.nii.gz"))
+        turned = image.as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+        assert nib.aff2axcodes(turned.affine) != nib.aff2axcodes(image.affine)
+        nib.save(turned, tmp_path / f"{name}.nii.gz")
+    (tmp_path / "labels.txt").write_bytes(real("totalsegmentator/labels.txt").read_bytes())
+    out = tmp_path / "case"
+    sphere = SPHERES["totalsegmentator-labels"][2]
+    result = sacroplasty(
+        "run", "--ct", tmp_path / "ct_3mm.nii.gz", "--labels", tmp_path / "labels_3mm.nii.gz",
+        "--lesion-sphere", sphere, "--out", out,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert (out / "plan" / "plan.json").read_bytes() == (planned / "plan" / "plan.json").read_bytes()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("scan", ["taichi", "acrin", "totalsegmentator"])
+def test_from_a_bare_ct_to_the_report(scan: str, tmp_path: Path) -> None:
+    out = tmp_path / scan
+    result = run(out, scan)
+    assert result.returncode == 0, result.stderr
+    assert (out / "report" / "report.html").stat().st_size > 100_000
+    plans = {p["approach"]: p for p in json.loads(result.stdout)["plans"]}
+    if scan == "taichi":
+        assert not plans["interpedicular"]["feasible"]
+        assert "hiatus" in " ".join(plans["interpedicular"]["reasons"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("sphere", "word"), [("0,0,900,8", "SAC-"), ("1,2,8", "4 numbers"), ("0,-115,218,nan", "4 numbers")]
+)
+def test_a_lesion_that_is_nowhere_is_refused(planned: Path, sphere: str, word: str) -> None:
+    result = sacroplasty("lesion", planned, "--sphere", sphere)
+    assert result.returncode == 2
+    assert word in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (planned / "lesion" / "lesion.json").exists()
