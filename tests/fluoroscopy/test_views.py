@@ -15,6 +15,7 @@ from sacroplasty.fluoroscopy import (
     Stage,
     View,
     body_surface,
+    bounding_views,
     contours,
     estimated_dose,
     judged,
@@ -106,6 +107,16 @@ def test_progress_views_show_the_advance_and_stand_apart(planned):
         assert found.measures["separation_mm"] > 5
         assert found.reach.possible
     assert abs(behind.view.ahead @ side.view.ahead) < 0.8
+
+
+def test_two_views_together_bound_the_tip(planned, plan):
+    first, second, radius = bounding_views(list(planned.values()), plan.first.tip_mm)
+    assert abs(first.view.ahead @ second.view.ahead) < 0.5
+    assert min(first.measures["needle_angle_deg"], second.measures["needle_angle_deg"]) > 30
+    assert 0.3 < radius < 2.0
+    assert bounding_views(list(planned.values()), plan.first.tip_mm, sd_pixels=1.6)[2] == pytest.approx(2 * radius)
+    with pytest.raises(PlanError, match="No two views"):
+        bounding_views([planned["true lateral"]], plan.first.tip_mm)
 
 
 def test_foramina_are_seen_from_behind_and_not_from_the_side(planned):

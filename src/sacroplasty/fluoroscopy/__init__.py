@@ -27,7 +27,7 @@ from sacroplasty.fluoroscopy.tip import (
     triangulated,
 )
 from sacroplasty.fluoroscopy.view import PatientPosition, View, angles_of, console_angles, view_from_console
-from sacroplasty.fluoroscopy.views import PlannedView, planned_views, views_for
+from sacroplasty.fluoroscopy.views import PlannedView, bounding_views, planned_views, views_for
 from sacroplasty.fluoroscopy.visibility import Seen, Stage, Visibility, contours, judged
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "angles_of",
     "body_surface",
     "bone_volume",
+    "bounding_views",
     "console_angles",
     "contours",
     "detected",

@@ -239,13 +239,15 @@ def register(
     calibrated: bool = True,
     capture_deg: float = 10.0,
     capture_mm: float = 20.0,
+    restarts: int | None = None,
     seed: int = 0,
 ) -> Registration:
     """Find the patient of a CT (HU, or `bone_volume` of it) in shots whose views carry the nominal geometry.
 
     start: a first guess, rig from patient (see `pose_from_landmarks`); None trusts the nominal isocentres.
     calibrated: False also corrects each shot's pose and source-detector distance, within priors.
-    capture_deg, capture_mm: how far off the start may be. A result that fails the gate has `accepted` False.
+    capture_deg, capture_mm: how far off the start may be. restarts: searches after a failed one, None for the default.
+    A result that fails the gate has `accepted` False.
     """
     if not shots:
         raise InputError("Registration needs at least one shot", got="none")
@@ -257,11 +259,12 @@ def register(
     spread = np.array([capture_deg] * 3 + [capture_mm] * 3) / 3.0
     runs: list[tuple[float, Vector]] = []
     accepted = False
-    for restart in range(int(value("assumptions.registration_restarts")) + 1):
+    again = int(value("assumptions.registration_restarts")) if restarts is None else restarts
+    for restart in range(again + 1):
         found = _one_run(coarse, fine, spread * (1 + 0.5 * restart), seed + restart)
         runs.append(found)
-        best, other = sorted(runs, key=lambda run: run[0])[0], runs
-        accepted = _gate(best, other)
+        best = min(runs, key=lambda run: run[0])
+        accepted = _gate(best, runs)
         if accepted:
             break
     mismatch, p = best

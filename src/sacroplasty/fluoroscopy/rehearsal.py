@@ -59,10 +59,12 @@ def rehearsal(placed: NeedlePlan, anatomy: Anatomy, views: Sequence[View]) -> tu
     return tuple(found)
 
 
-def _references(anatomy: Anatomy) -> list[tuple[str, npt.NDArray[np.float64]]]:
+def _references(view: View, anatomy: Anatomy) -> list[tuple[str, npt.NDArray[np.float64]]]:
+    """Named points to tell a place by; the ventral curve is a wall from the side and the midline from behind."""
+    sideways = abs(float(view.ahead @ np.asarray(anatomy.frame.left))) > 0.5
     known = [(f.name, np.asarray([f.centre_mm])) for f in anatomy.foramina if f.state.known]
-    known.append(("ventral cortex", np.asarray(anatomy.frame.ventral_curve_mm)))
-    if anatomy.canal is not None:
+    known.append(("ventral cortex" if sideways else "midline", np.asarray(anatomy.frame.ventral_curve_mm)))
+    if anatomy.canal is not None and sideways:
         known.append(("sacral canal", np.asarray(anatomy.canal.centreline_mm)))
     return known
 
@@ -73,7 +75,7 @@ def _relations(view: View, tip_mm: Point, anatomy: Anatomy) -> str:
     tip = project.points(tip_mm)
     scale = view.carm.isocentre_pixel_mm
     apart = []
-    for name, points in _references(anatomy):
+    for name, points in _references(view, anatomy):
         offset = (tip - project.points(points)) * scale
         n = int(np.argmin(np.linalg.norm(offset, axis=1)))
         apart.append((float(np.linalg.norm(offset[n])), name, offset[n]))

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import chi2
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import PlanError
@@ -110,6 +112,38 @@ def planned_views(
     if plan.side is not Side.MIDLINE:
         found.append(_fixed(scene, _oblique_direction(scene, plan.side), "ipsilateral oblique", "SI joint in line"))
     return tuple(found)
+
+
+def bounding_views(
+    planned: Sequence[PlannedView], tip_mm: npt.ArrayLike, *, sd_pixels: float | None = None
+) -> tuple[PlannedView, PlannedView, float]:
+    """The two reachable views that together bound a tip best, and the 95 % radius in mm that pixel errors then leave.
+
+    Views down the needle are left out: a tip has no end there. PlanError where no two such views can be reached.
+    """
+    sd = value("assumptions.needle_tip_sd") if sd_pixels is None else sd_pixels
+    tip = np.asarray(tip_mm, dtype=np.float64)
+    lowest = value("assumptions.needle_smallest_view_angle")
+    usable = [p for p in planned if p.reach.possible and p.measures["needle_angle_deg"] >= lowest]
+    best: tuple[float, PlannedView, PlannedView] | None = None
+    for first, second in combinations(usable, 2):
+        normal = np.zeros((3, 3))
+        for found in (first, second):
+            project = found.view.detector_from_patient
+            columns = [(project.points(tip + step) - project.points(tip - step)) / 0.2 for step in np.eye(3) * 0.1]
+            jacobian = np.stack(columns, axis=1) / sd
+            normal += jacobian.T @ jacobian
+        weakest = float(np.linalg.eigvalsh(normal)[0])
+        radius = math.sqrt(float(chi2.ppf(0.95, 3)) / max(weakest, 1e-9))
+        if best is None or radius < best[0] - 1e-9:
+            best = (radius, first, second)
+    if best is None:
+        raise PlanError(
+            "No two views across the needle can be reached",
+            got=f"{len(usable)} of {len(planned)} views",
+            remedy="Change the machine's limits, the patient's position or the path",
+        )
+    return best[1], best[2], best[0]
 
 
 def _measured(scene: _Scene, view: View) -> dict[str, float]:
