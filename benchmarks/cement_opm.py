@@ -22,7 +22,7 @@ from scipy import ndimage
 from sacroplasty.cement import Medium, Source, inject
 
 N, SIDE_MM, VOLUME_ML, RATE_ML_S, CEMENT, MARROW = 40, 40.0, 4.0, 0.05, 50.0, 0.1
-STEPS = 80
+STEPS = 40
 DARCY = 9.869233e-13
 ATM = 101325.0
 PINNED_MULTIPLIER = 1e10

@@ -34,7 +34,7 @@ class Patient:
 
 
 def patient(*, breach: bool = False, volume_ml: float = 2.0, lesion_hu: float = 40.0, kind: str = "lytic") -> Patient:
-    """Bone |x| < 20, 2 < y < 38, |z| < 18 mm with 1.5 mm cortex; lesion of 7 mm radius in its ventral half, canal behind.
+    """Bone |x| < 20, 2 < y < 38, |z| < 18 mm with 1.5 mm cortex; lesion of 7 mm radius in front, canal behind.
 
     `breach` takes the ventral cortex away in front of the lesion.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sacroplasty.case.codec import encode, to_json
 from sacroplasty.cement import (
     LesionModel,
     Material,
@@ -70,6 +71,18 @@ def test_the_cloud_grows_and_ends_as_the_final_one(closed: Patient) -> None:
     assert not (early.array & ~late.array).any()
     assert early.volume_ml < late.volume_ml
     assert np.array_equal(late.array, result.saturation.array >= 0.5)
+
+
+def test_a_result_can_be_written_as_it_is(open_: Patient) -> None:
+    names: list[str] = []
+
+    def sink(name: str, image: object) -> str:
+        names.append(name)
+        return name
+
+    data = encode(run(open_), sink)
+    assert '"statement": "Simulated' in to_json(data)
+    assert {"saturation", "arrival_ml"} <= set(names)
 
 
 def test_same_input_gives_the_same_bytes(closed: Patient) -> None:
@@ -180,7 +193,7 @@ def test_a_venogram_shows_the_breach_and_names_its_ceiling(closed: Patient, open
         simulate_venogram(p.ct, p.anatomy, p.lesion, p.plan, spacing_mm=2.5, lesion_model="void")
         for p in (closed, open_)
     )
-    assert leaky.shares["presacral"] > 1000 * max(tight.shares.get("presacral", 0.0), 1e-9)
+    assert leaky.shares["presacral"] > 100 * max(tight.shares.get("presacral", 0.0), 1e-9)
     assert sum(leaky.shares.values()) == pytest.approx(1.0, abs=0.02)
     assert leaky.shifts[0].venous_share <= min(s.venous_share for s in leaky.shifts)
     assert leaky.sensitivity == 0.64

@@ -159,11 +159,9 @@ class Watch:
         self.volumes.append(np.bincount(numbers.ravel(), weights=(saturation * self.pore_ml).ravel(), minlength=256))
         new = (saturation >= 0.5) & (self.arrival < 0)
         self.arrival[new] = moment.injected_ml
-        filled = saturation >= 0.5
-        nearest = {
-            name: float(far[filled].min()) if filled.any() else float("inf")
-            for name, far in self.setting.distances.items()
-        }
+        # The first portion may fill no voxel to the half: then the fullest one is the front.
+        filled = saturation >= min(0.5, float(saturation.max()))
+        nearest = {name: float(far[filled].min()) for name, far in self.setting.distances.items()}
         self.distances.append(nearest)
         self.moments.append(moment)
 

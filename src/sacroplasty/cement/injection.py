@@ -53,8 +53,7 @@ def _fronts(watch: Watch) -> tuple[Front, ...]:
             approach = series[lookback] - series[-1]
             took = watch.moments[-1].time_s - watch.moments[lookback].time_s
             seconds = series[-1] / approach * took if approach > 1e-6 else None
-        if np.isfinite(series[-1]):
-            fronts.append(Front(name, series, touched[0] if touched else None, seconds))
+        fronts.append(Front(name, series, touched[0] if touched else None, seconds))
     return tuple(sorted(fronts, key=lambda front: front.nearest_mm))
 
 

@@ -26,6 +26,8 @@ WANTED = ("lesion", "sacrum")
 TRACK_MM = 3.0
 MIN_SPACING_MM, MAX_SPACING_MM = 0.4, 3.0
 MAX_VOXELS = 4_000_000
+# A voxel's CT value is averaged over at most this many samples per axis.
+MAX_PARTS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +75,27 @@ def region_grid(lesion: Lesion, plan: Plan, spacing_mm: float, margin_mm: float)
 
 def tissue_map(ct: Volume, anatomy: Anatomy, lesion: Lesion, plan: Plan, grid: Grid) -> Tissue:
     """Everything sampled onto the block, with its compartments named by structure, level and side."""
-    hu = np.asarray(ct.resampled(grid).array, dtype=np.float32)
+    hu = _averaged(ct, grid)
     labels = anatomy.labels.resampled(grid).array.astype(np.int32)
     inside = np.asarray(lesion.mask.resampled(grid).array)
     # A destroyed cortex may leave the bone's label; what the lesion fills next to bone still counts as its place.
     names, numbers = _compartments(anatomy, plan, grid, labels, inside)
     values = {number: name for name, number in names.items()}
     return Tissue(grid, hu, labels, inside, LabelMap(numbers.astype(np.uint8), grid, values))
+
+
+def _averaged(ct: Volume, grid: Grid) -> Array:
+    """CT values averaged over each voxel of the block, so that a thin cortex keeps its mass on a coarse grid."""
+    h = grid.spacing_mm[0]
+    parts = int(np.clip(np.ceil(h / min(ct.grid.spacing_mm) - 1e-6), 1, MAX_PARTS))
+    if parts == 1:
+        return np.asarray(ct.resampled(grid).array, dtype=np.float32)
+    low, high = grid.bounds_mm
+    shift = (h - h / parts) / 2
+    fine = Grid.aligned(low - shift, high + shift, h / parts, grid.frame_of_reference_uid)
+    a, b, c = grid.shape
+    values = np.asarray(ct.resampled(fine).array, dtype=np.float32)[: a * parts, : b * parts, : c * parts]
+    return np.asarray(values.reshape(a, parts, b, parts, c, parts).mean(axis=(1, 3, 5)))
 
 
 def _compartments(
