@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from sacroplasty.anatomy.body import coarse_body, field_findings, fine_body
 from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
 from sacroplasty.anatomy.given_labels import checked, mapped, on_grid, structure_of
 from sacroplasty.anatomy.joints import VALUE, bridged_share, with_clefts
@@ -208,3 +209,49 @@ def test_the_pelvis_model_is_closed_and_on_its_sides():
     assert 90 < volume_ml[SACRUM] < 260
     assert 10 < volume_ml[CAUDAL] < 60
     assert 0.9 < volume_ml[HIP_LEFT] / volume_ml[HIP_RIGHT] < 1.1
+
+
+def lying_body(pad_hu: int) -> tuple[np.ndarray, Grid]:
+    """An elliptic body on a thin table in noisy air, with padding right of x = -90 mm; 3 mm voxels."""
+    grid = Grid.aligned((-180, -120, 0), (180, 120, 60), 3.0)
+    place = grid.centres_mm()
+    noise = np.random.default_rng(0).normal(0, 8, grid.shape)
+    inside = (place[..., 0] / 150) ** 2 + (place[..., 1] / 90) ** 2 < 1
+    array = np.where(inside, 40.0, -1000.0) + noise
+    array[(np.abs(place[..., 1] - 100) < 3) & (np.abs(place[..., 0]) < 120)] = 0
+    array[place[..., 0] < -90] = pad_hu
+    return np.clip(array, -1024, 3000).astype(np.int16), grid
+
+
+def test_the_body_is_without_the_table_and_cut_where_nothing_was_scanned():
+    array, grid = lying_body(pad_hu=-1024)
+    body = coarse_body(Volume(array, grid))
+    place = body.ct.grid.centres_mm()
+    true = ((place[..., 0] / 150) ** 2 + (place[..., 1] / 90) ** 2 < 1) & (place[..., 0] >= -90)
+    assert dice(body.inside, true) > 0.98
+    assert not body.inside[place[..., 1] > 95].any()
+    (finding,) = field_findings(body)
+    assert finding.code == "SAC-A101"
+    assert "the right side" in finding.message
+
+
+def test_air_beside_the_body_is_not_a_cut_field():
+    array, grid = lying_body(pad_hu=-1024)
+    noise = np.random.default_rng(1).normal(-1000, 12, grid.shape)
+    air = grid.centres_mm()[..., 0] < -90
+    array = np.where(air, np.maximum(noise, -1024), array).astype(np.int16)
+    body = coarse_body(Volume(array, grid))
+    assert body.scanned.all()
+    assert field_findings(body) == ()
+
+
+def test_a_sheet_that_touches_the_skin_is_not_body():
+    grid = Grid.aligned((-100, -80, 0), (100, 80, 44), 1.0)
+    place = grid.centres_mm()
+    true = (place[..., 0] / 90) ** 2 + (place[..., 1] / 60) ** 2 < 1
+    array = np.where(true, 40, -1000).astype(np.int16)
+    array[(place[..., 1] >= 59) & (place[..., 1] <= 62)] = -200
+    ct = Volume(array, grid)
+    found = fine_body(ct, coarse_body(ct))
+    assert dice(found, true) > 0.99
+    assert not found[:40].any(axis=(0, 2))[-22:].any()

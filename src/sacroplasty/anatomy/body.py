@@ -68,8 +68,8 @@ def coarse_body(ct: Volume) -> CoarseBody:
     coarse = isotropic(ct, COARSE_MM)
     values = np.asarray(coarse.array)
     # Noise in air also falls this low, but never over a region.
-    unseen = np.pad(values <= NO_DATA_HU, 2, mode="edge")
-    scanned = ~ndimage.binary_opening(unseen, iterations=2)[2:-2, 2:-2, 2:-2]
+    unseen = np.pad(values <= NO_DATA_HU, 6, constant_values=True)
+    scanned = ~ndimage.binary_opening(unseen, iterations=2)[6:-6, 6:-6, 6:-6]
     tissue = values > SKIN_HU
     inside = _without_table(tissue)
     if np.count_nonzero(inside) * COARSE_MM**3 < 5e5:

@@ -14,7 +14,7 @@ from sacroplasty.plan import Finding, Severity
 from sacroplasty.space import LabelMap, Points, Volume
 
 # Share of a bone's vertices on an edge: below the first nothing is sure, above the second everything.
-UNSURE_SHARE, SURE_SHARE = 0.4, 0.8
+UNSURE_SHARE, SURE_SHARE = 0.45, 0.7
 # Disc contrast (HU) below which L5 is a guess, and above which it is sure.
 FAINT_DISC_HU, CLEAR_DISC_HU = 20.0, 70.0
 LOW_CONFIDENCE = 0.6

@@ -52,7 +52,7 @@ def fine_anatomy(ct: Volume, labels: LabelMap, body: Mask, *, source: str, progr
     ways = LumenWays(field, system)
     assignment = assign_levels(sacral_foramina(openings, float(path.arc_mm[path.last_closed])), ways)
     end_arc, cut = data_end(field)
-    statements = state_foramina(field, assignment, slice_mm, end_arc)
+    statements = state_foramina(field, assignment, ways, slice_mm, end_arc)
     levels = sacral_levels(field, statements, end_arc, cut)
     hiatus = find_hiatus(field, path, openings, levels, slice_mm, cut)
     tell(0.8, "Describing bone and roots")

@@ -6,7 +6,7 @@ between the lumen and the outside form patches; the vectors of a patch's faces g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cc3d
 import edt
@@ -18,7 +18,8 @@ from sacroplasty.anatomy.canal import CanalPath
 from sacroplasty.anatomy.lumen import occlusion
 from sacroplasty.anatomy.sacrum_field import SacrumField
 from sacroplasty.anatomy.signed_distance import BoolArray, FloatArray
-from sacroplasty.anatomy.structures import Face
+from sacroplasty.anatomy.structures import Face, SacralFrame
+from sacroplasty.anatomy.unrolled import UnrolledSurface
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Side
 from sacroplasty.space import Points
@@ -39,6 +40,11 @@ LATERAL_MM = (8.0, 34.0)
 LEAST_ARC_MM = 8.0
 LARGEST_MM = {Face.ANTERIOR: 22.0, Face.POSTERIOR: 18.0}
 BELOW_APEX_MM = 22.0
+# Ring of bone around an opening whose plane is the surface; the axis must climb it and may not be followed for long.
+RING_MM = 5.0
+LEAST_RING = 20
+LEAST_CLIMB = 0.3
+LONGEST_WAY_MM = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +185,45 @@ def _opening(field: SacrumField, face: Face, faces: Array) -> Opening | None:
         voxel=(int(middle[0]), int(middle[1]), int(middle[2])),
         border=bool(len(near)),
     )
+
+
+def on_surface(opening: Opening, frame: SacralFrame, surface: UnrolledSurface) -> Opening:
+    """The opening moved along its axis to the plane of the bone's surface around it; a tunnel that slants leaves the
+    bone elsewhere than where it ceases to be enclosed. Unchanged where the surface around it is not flat enough.
+    """
+    start = opening.coordinates
+    direction = frame.coordinates(opening.centre_mm + opening.axis) - start
+    place, way = start, 0.0
+    for _ in range(3):
+        plane = _rim_plane(surface, place, opening.diameter_mm / 2)
+        if plane is None:
+            return opening
+        # Height above the plane d = level + slopes * (arc, lateral), and how fast the axis climbs it.
+        height = start[2] - (plane[0] + plane[1:] @ (start[:2] - place[:2]))
+        climb = direction[2] - plane[1:] @ direction[:2]
+        if abs(climb) < LEAST_CLIMB:
+            return opening
+        way = float(np.clip(-height / climb, -LONGEST_WAY_MM, LONGEST_WAY_MM))
+        place = start + way * direction
+    centre = opening.centre_mm + way * opening.axis
+    return replace(opening, centre_mm=centre, coordinates=frame.coordinates(centre))
+
+
+def _rim_plane(surface: UnrolledSurface, place: Points, radius_mm: float) -> Array | None:
+    """Depth and slopes (along arc, along lateral) of the bone's surface in a ring around a place, if any."""
+    arc, lateral = np.meshgrid(surface.arc_mm - place[0], surface.lateral_mm - place[1], indexing="ij")
+    distance = np.hypot(arc, lateral)
+    ring = (distance > radius_mm + 1) & (distance < radius_mm + RING_MM) & np.isfinite(surface.bone_depth_mm)
+    system = np.column_stack([np.ones(int(ring.sum())), arc[ring], lateral[ring]])
+    depth = surface.bone_depth_mm[ring].astype(np.float64)
+    for _ in range(3):
+        if len(depth) < LEAST_RING:
+            return None
+        plane = np.linalg.lstsq(system, depth, rcond=None)[0]
+        residual = np.abs(system @ plane - depth)
+        keep = residual <= max(1.0, 2.0 * float(np.median(residual)))
+        system, depth = system[keep], depth[keep]
+    return np.asarray(plane)
 
 
 def sacral_foramina(openings: list[Opening], apex_arc_mm: float) -> list[Opening]:

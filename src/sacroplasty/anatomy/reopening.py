@@ -14,23 +14,19 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from sacroplasty.anatomy.expectation import Expected, Key
-from sacroplasty.anatomy.sacrum_field import SacrumField
-from sacroplasty.anatomy.signed_distance import BoolArray, FloatArray
-from sacroplasty.anatomy.structures import Face
+from sacroplasty.anatomy.signed_distance import FloatArray
+from sacroplasty.anatomy.unrolled import STEP_MM, UnrolledSurface
 from sacroplasty.evidence import value
 from sacroplasty.plan import Side
 from sacroplasty.space import Points
 
 Array = npt.NDArray[np.float64]
 
-STEP_MM = 1.0
-HALF_WIDTH_MM = 45.0
-DEPTHS_MM = (-25.0, 65.0)
-# The cortex lies in these outermost millimetres below the hull's surface.
-SHELL_MM = (-1.0, 4.0)
 # Sizes tried, as shares of the norm, and the share of a foramen's radius whose mean stands for its middle.
 SIZES = (0.5, 0.75, 1.0)
 DISC_SHARE = 0.7
+# The gap at the very surface is looked for within this many radii of the disc.
+OUTER_REACH = 1.4
 # Ring around a disc that must hold cortex.
 RIM_MM = 3.0
 # How many standard deviations from the expected place a disc may lie.
@@ -41,42 +37,12 @@ PRIOR_PRICE_HU = 12.0
 
 
 @dataclass(frozen=True, eq=False)
-class UnrolledSurface:
-    """Brightest HU of the shell (arc, lateral), depth of the hull's surface, and where there is any hull in view."""
-
-    arc_mm: Array
-    lateral_mm: Array
-    hu: FloatArray
-    depth_mm: FloatArray
-    seen: BoolArray
-
-
-@dataclass(frozen=True, eq=False)
 class Reopened:
     """A gap in the cortex: sacral coordinates (s, x, d), size, and how much darker than its rim it is, HU."""
 
     coordinates: Points
     diameter_mm: float
     contrast_hu: float
-
-
-def unrolled_surface(field: SacrumField, face: Face) -> UnrolledSurface:
-    """The ventral or dorsal surface of the hull, unrolled in steps of 1 mm."""
-    arc = np.arange(0.0, field.length_mm + 5, STEP_MM)
-    lateral = np.arange(-HALF_WIDTH_MM, HALF_WIDTH_MM + 0.1, STEP_MM)
-    depth = np.arange(*DEPTHS_MM, field.spacing_mm)
-    points = field.frame.points(np.stack(np.meshgrid(arc, lateral, depth, indexing="ij"), axis=-1))
-    hull = field.sampled(field.hull.astype(np.float32), points, 0.0) > 0.5
-    hu = field.sampled(field.hu, points, -1000.0)
-    seen = field.sampled(field.seen.astype(np.float32), points, 0.0) > 0.99
-    if face is Face.POSTERIOR:
-        hull, hu, seen, depth = hull[..., ::-1], hu[..., ::-1], seen[..., ::-1], depth[::-1]
-    first = hull.argmax(axis=2)
-    shell = np.arange(round(SHELL_MM[0] / field.spacing_mm), round(SHELL_MM[1] / field.spacing_mm) + 1)
-    index = np.clip(first[..., None] + shell, 0, len(depth) - 1)
-    brightest = np.take_along_axis(hu, index, axis=2).max(axis=2)
-    whole = np.asarray(np.take_along_axis(seen, index, axis=2).all(axis=2) & hull.any(axis=2))
-    return UnrolledSurface(arc, lateral, brightest, depth[first].astype(np.float32), whole)
 
 
 def reopened(surface: UnrolledSurface, key: Key, expected: Expected) -> Reopened | None:
@@ -104,12 +70,17 @@ def reopened(surface: UnrolledSurface, key: Key, expected: Expected) -> Reopened
     near = np.hypot(arc - arc[n, m], lateral - lateral[n, m]) < 1.6 * radius
     gap = ndimage.label((surface.hu < threshold) & near)[0]
     own = (gap == gap[n, m]) & near if gap[n, m] else np.hypot(arc - arc[n, m], lateral - lateral[n, m]) < radius
-    weights = own.astype(np.float64)
+    diameter = float(np.clip(2 * np.sqrt(own.sum() * STEP_MM**2 / np.pi), 0.5 * radius, 3 * radius))
+    around = np.hypot(arc - arc[n, m], lateral - lateral[n, m]) < OUTER_REACH * radius
+    outer_threshold = 0.5 * (np.percentile(surface.outer_hu[around], 10) + np.percentile(surface.outer_hu[around], 90))
+    outer = ndimage.label(around & (surface.outer_hu < outer_threshold))[0]
+    touching = np.unique(outer[own])
+    outermost = np.isin(outer, touching[touching > 0])
+    weights = (outermost if outermost.any() else own).astype(np.float64)
     centre_arc, centre_lateral = (float((grid * weights).sum() / weights.sum()) for grid in (arc, lateral))
     row = int(np.argmin(np.abs(surface.arc_mm - centre_arc)))
     column = int(np.argmin(np.abs(surface.lateral_mm - sign * centre_lateral)))
     depth = float(surface.depth_mm[row, column])
-    diameter = float(np.clip(2 * np.sqrt(weights.sum() * STEP_MM**2 / np.pi), radius, 3 * radius))
     return Reopened(np.array([centre_arc, sign * centre_lateral, depth]), diameter, float(contrast[n, m]))
 
 
@@ -122,10 +93,3 @@ def _disc_and_rim(image: FloatArray, inner_mm: float, rim_mm: float) -> tuple[Ar
         ndimage.convolve(image.astype(np.float64), part / part.sum(), mode="nearest") for part in (disc, ring)
     )
     return inner, rim
-
-
-def surface_depth_mm(surface: UnrolledSurface, arc_mm: float, lateral_mm: float) -> float:
-    """Depth of the hull's surface at an arc length and lateral position."""
-    row = int(np.argmin(np.abs(surface.arc_mm - arc_mm)))
-    column = int(np.argmin(np.abs(surface.lateral_mm - lateral_mm)))
-    return float(surface.depth_mm[row, column])

@@ -32,7 +32,7 @@ def root_courses(
     """
     keys = [key for key in KEYS if key[2] is Face.ANTERIOR]
     measured = [key for key in keys if key in statements.measured]
-    lines = dict(zip(measured, ways.courses([statements.measured[key] for key in measured]), strict=True))
+    lines = {key: ways.course(statements.measured[key]) for key in measured}
     courses = []
     for foramen in statements.foramina:
         if foramen.face is not Face.ANTERIOR or not foramen.state.known:

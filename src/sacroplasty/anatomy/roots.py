@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
@@ -15,6 +18,8 @@ from sacroplasty.space import Points
 BEYOND_MM = 8.0
 STEP_MM = 0.5
 SMOOTHING_MM = 2.0
+# Stretch of a tunnel before its mouth that gives its direction.
+TUNNEL_END_MM = 6.0
 # A way narrower than this counts as this, so that the price stays finite at the wall.
 LEAST_ROOM_MM = 0.4
 
@@ -55,18 +60,35 @@ class LumenWays:
         found = csgraph.dijkstra(self._by_length, directed=False, indices=nodes, limit=80.0)
         return np.asarray(found[:, nodes])
 
-    def courses(self, openings: list[Opening]) -> list[Points]:
-        """For each opening the root's way (n, 3), LPS mm, from the canal's middle through it and 8 mm beyond."""
-        _, before, _ = csgraph.dijkstra(
+    @cached_property
+    def _before(self) -> npt.NDArray[np.int32]:
+        """The voxel before each voxel on its cheapest way from the canal; negative in the canal."""
+        found = csgraph.dijkstra(
             self._by_price, directed=False, indices=self._canal, min_only=True, return_predecessors=True
         )
-        return [self._course(opening, before) for opening in openings]
+        return np.asarray(found[1])
 
-    def _course(self, opening: Opening, before: npt.NDArray[np.int32]) -> Points:
+    def _inner(self, opening: Opening) -> Points:
+        """The way (n, 3), LPS mm, from the canal to the voxel behind an opening."""
         chain = [int(self._node[opening.voxel])]
-        while before[chain[-1]] >= 0:
-            chain.append(int(before[chain[-1]]))
-        inner = self._field.grid.patient_from_voxel.points(self._voxels[chain[::-1]])
+        while self._before[chain[-1]] >= 0:
+            chain.append(int(self._before[chain[-1]]))
+        return self._field.grid.patient_from_voxel.points(self._voxels[chain[::-1]])
+
+    def along_tunnel(self, opening: Opening) -> Opening:
+        """The opening with its axis along the last millimetres of the tunnel, which may leave the bone aslant."""
+        line = self._inner(opening)
+        back = np.linalg.norm(line - line[-1], axis=1)
+        inner = line[back <= TUNNEL_END_MM]
+        span = inner[-1] - inner[0]
+        if np.linalg.norm(span) < 0.5 * TUNNEL_END_MM:
+            return opening
+        axis = span / np.linalg.norm(span) + opening.axis
+        return replace(opening, axis=axis / np.linalg.norm(axis))
+
+    def course(self, opening: Opening) -> Points:
+        """The root's way (n, 3), LPS mm, from the canal's middle through an opening and 8 mm beyond."""
+        inner = self._inner(opening)
         outer = opening.centre_mm + opening.axis * np.array([[0.0], [BEYOND_MM / 2], [BEYOND_MM]])
         return smooth_course(np.concatenate([inner, outer]))
 

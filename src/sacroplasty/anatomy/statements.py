@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sacroplasty.anatomy.expectation import FORAMINAL_LEVELS, KEYS, Expected, Key, expected_foramina
-from sacroplasty.anatomy.foramina import Opening
+from sacroplasty.anatomy.foramina import Opening, on_surface
 from sacroplasty.anatomy.levels import Assignment
-from sacroplasty.anatomy.reopening import Reopened, UnrolledSurface, reopened, surface_depth_mm, unrolled_surface
+from sacroplasty.anatomy.reopening import Reopened, reopened
+from sacroplasty.anatomy.roots import LumenWays
 from sacroplasty.anatomy.sacrum_field import SacrumField
 from sacroplasty.anatomy.structures import Face, Foramen, SacralLevel
+from sacroplasty.anatomy.unrolled import UnrolledSurface, surface_depth_mm, unrolled_surface
 from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State, as_point
 from sacroplasty.space import Points
@@ -33,7 +35,9 @@ class Statements:
     arc_sd_mm: dict[Level, float]
 
 
-def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, end_arc_mm: float) -> Statements:
+def state_foramina(
+    field: SacrumField, assignment: Assignment, ways: LumenWays, slice_mm: float, end_arc_mm: float
+) -> Statements:
     """One statement for each of the sixteen foramina. `end_arc_mm` is where the data end caudally."""
     sure = {key: o for key, o in assignment.openings.items() if not _merged(key, o)}
     places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in sure.items()}
@@ -52,12 +56,13 @@ def state_foramina(field: SacrumField, assignment: Assignment, slice_mm: float, 
     for key in KEYS:
         if key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
-        elif key in assignment.openings:
-            foramina.append(_measured(key, assignment.openings[key], slice_mm))
+        elif key in sure:
+            mouth = ways.along_tunnel(sure[key]) if key[2] is Face.POSTERIOR else sure[key]
+            foramina.append(_measured(key, on_surface(mouth, field.frame, surfaces[key[2]]), slice_mm))
         else:
             foramina.append(_inferred(field, key, expected_all[key], surfaces[key[2]], end_arc_mm))
     arcs, states, spreads = _level_arcs(assignment, gaps, expected_all, end_arc_mm)
-    return Statements(tuple(foramina), assignment.openings, arcs, states, spreads)
+    return Statements(tuple(foramina), sure, arcs, states, spreads)
 
 
 def _merged(key: Key, opening: Opening) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from sacroplasty.approach.skin import local_coordinates, skin_normals, skin_poin
 from sacroplasty.approach.target import LesionSamples
 from sacroplasty.approach.tissue import Tissue
 from sacroplasty.evidence import value
-from sacroplasty.plan import SACRAL_LEVELS, Needle, Side
+from sacroplasty.plan import SACRAL_LEVELS, Needle, Side, Trajectory
 from sacroplasty.space import Points
 
 # Margin beyond the required clearance that still counts as better, mm: from red (2) to green (5).
@@ -187,6 +188,15 @@ def different(pool: Pool, count: int) -> npt.NDArray[np.intp]:
         free &= ~close
         free[n] = False
     return np.array(chosen, dtype=np.intp)
+
+
+def clearly_apart(a: Trajectory, b: Trajectory) -> bool:
+    """Whether two paths still differ by half of what made their coarse forerunners different."""
+    return (
+        math.dist(a.entry_mm, b.entry_mm) >= _APART_ENTRY_MM / 2
+        or math.dist(a.target_mm, b.target_mm) >= _APART_TIP_MM / 2
+        or float(a.direction @ b.direction) <= math.cos(math.radians(_APART_DEG / 2))
+    )
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.approach.assemble import Task, assembled, main_place, usual_lengths_mm
-from sacroplasty.approach.choice import Pool, different, pareto, pool_of, refined, side_of
+from sacroplasty.approach.choice import Pool, clearly_apart, different, pareto, pool_of, refined, side_of
 from sacroplasty.approach.hiatus import hiatus_refusal, off_hiatus_mm
 from sacroplasty.approach.joint import with_partner
 from sacroplasty.approach.judge import judge
@@ -144,6 +144,9 @@ def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -
             trajectory = Trajectory(tuple(front.entries_mm[index]), tuple(front.tips_mm[index]))
             if not judge(task.scene, rule, task.needle, trajectory).legal:
                 continue
+        # Two finalists may be refined into one.
+        if any(not clearly_apart(trajectory, plan.first.trajectory) for plan in plans):
+            continue
         side = side_of(task.scene, rule, trajectory.entry_mm)
         plans.append(assembled(task, rule, (trajectory,), side))
         if len(plans) >= alternatives:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,7 @@ class Watch:
     volumes: list[Array]
     distances: list[dict[str, float]]
     arrival: Array
+    tail_by_name: dict[str, float] = field(default_factory=dict)
 
     def see(self, flow: CementFlow, moment: Moment) -> None:
         """Notes compartments, distances and arrivals after a portion."""
@@ -230,7 +231,33 @@ def run(
         flow.settle(source, deposit.injection.rate_ml_s, cement.at(cement.start_age_s + time_s))
     if not watch.moments:
         raise PlanError("No cement can be injected here", got=stopped, remedy="Move the tip or use a thinner cement")
+    if material.tail_share > 0:
+        _leave_tails(setting, material, flow, watch)
     return flow, watch, stopped
+
+
+def _leave_tails(setting: Setting, material: Material, flow: CementFlow, watch: Watch) -> None:
+    """Withdraws the needles: of every bore a share stays in its track, because the cement has not set."""
+    needles = {d.needle_number: d for d in setting.deposits}
+    tissue = setting.tissue
+    gone = tuple(NeedleInPlace(d.needle, 0.0, d.injection.tip_depth_mm) for d in needles.values())
+    medium = build_medium(tissue, material, gone, setting.cortex)
+    flow.set_medium(medium)
+    watch.pore_ml = np.asarray(medium.porosity) * medium.voxel_volume_m3 * 1e6
+    added = np.zeros(tissue.hu.shape)
+    step = tissue.grid.spacing_mm[0] / 4
+    for deposit in needles.values():
+        depths = np.arange(step / 2, deposit.injection.tip_depth_mm, step)
+        index = tissue.grid.voxel_from_patient.points(deposit.needle.trajectory.point_at(depths))
+        places = np.rint(index).astype(int)
+        inside = ((places >= 0) & (places < added.shape)).all(axis=1)
+        bore_mm2 = np.pi / 4.0 * deposit.needle.needle.inner_diameter_mm**2
+        np.add.at(added, tuple(places[inside].T), material.tail_share * bore_mm2 * step / 1000.0)
+    kept = flow.deposit(added)
+    numbers = tissue.compartments.array
+    sums = np.bincount(numbers.ravel(), weights=kept.ravel(), minlength=256)
+    watch.tail_by_name = {name: float(sums[n]) for n, name in tissue.compartments.names.items() if sums[n] > 0}
+    watch.volumes[-1] = watch.volumes[-1] + sums
 
 
 def _held(

@@ -106,6 +106,7 @@ def draw_members(lesion: Lesion, count: int, seed: int, model: LesionModel | Non
             soft_yield_kpa=within("assumptions.cement_soft_yield", logarithmic=True),
             track_gap_mm=within("assumptions.cement_track_gap"),
             drainage_length_mm=within("assumptions.cement_drainage_length", logarithmic=True),
+            tail_share=within("assumptions.cement_tail_share"),
         )
         x, y, z = (float(v) for v in rng.normal(0.0, value("assumptions.cement_tip_error"), 3))
         members.append(
@@ -153,6 +154,10 @@ def _history(setting: Setting, member: Member, cement: str) -> _History | None:
     injected = np.array([m.injected_ml for m in watch.moments])
     leaked = np.array([m.leaked_ml for m in watch.moments])
     by_name["beyond the block"] = np.maximum(leaked - sum(by_name.values()), 0.0)
+    for name, tail in watch.tail_by_name.items():
+        if name not in WANTED:
+            # The tail comes with the withdrawal, whatever volume was injected before.
+            by_name[name] = by_name[name] + tail
     return _History(
         injected,
         by_name,
@@ -233,6 +238,7 @@ def _summary(histories: list[_History], volumes: Array, seed: int) -> Ensemble:
             "tip": f"{value('assumptions.cement_tip_error'):.1f} mm SD along each axis",
             "lesion": "model and yield pressure",
             "cement": "viscosity",
+            "needle": "gap round the shaft, and the share of the bore left behind on withdrawal",
         },
     )
 

@@ -136,6 +136,7 @@ class CementFlow:
             np.zeros(ghosted) for _ in range(7)
         )
         self._faces = (np.zeros(ghosted), np.zeros(ghosted), np.zeros(ghosted))
+        self._pore = np.zeros(ghosted)
         self._queued = np.zeros(ghosted, np.bool_)
         self._torn = np.zeros(ghosted, np.bool_)
         self.blocked_ml = 0.0
@@ -155,7 +156,12 @@ class CementFlow:
         wall = medium.wall_per_m
         self._wall = [none if wall is None else self._padded(wall[..., a]) for a in range(3)]
         self._porosity = self._padded(medium.porosity)
+        amount = self._saturation * self._pore
         self._pore = self._porosity * medium.voxel_volume_m3
+        # Cement stays where it is; what a voxel with smaller pores cannot hold goes on with the next portion.
+        held = np.minimum(amount, self._pore)
+        self._saturation = np.divide(held, self._pore, out=np.zeros_like(held), where=self._pore > 0)
+        self.blocked_ml += float((amount - held).sum()) * 1e6
         self._outlet = self._padded(np.zeros(self._shape) if medium.outlet is None else medium.outlet).astype(np.int32)
         drainage = np.zeros(self._shape) if medium.drainage_per_m2 is None else medium.drainage_per_m2
         self._drainage = self._padded(drainage) * medium.voxel_volume_m3 / self._marrow
@@ -298,6 +304,14 @@ class CementFlow:
         )
         self.blocked_ml = blocked * 1e6
         return Portion(tip, voxel, self.blocked_ml, iterations)
+
+    def deposit(self, volume_ml: Array) -> Array:
+        """Lays cement (i, j, k), mL, into voxels as far as they have room; returns what they took."""
+        pore = self._pore[self._inner] * 1e6
+        saturation = self._saturation[self._inner]
+        taken = np.minimum(volume_ml, pore * (1.0 - saturation))
+        saturation += np.divide(taken, pore, out=np.zeros_like(pore), where=pore > 0)
+        return np.asarray(taken)
 
     def settle(self, source: Source, rate_ml_s: float, cement: PowerLaw) -> None:
         """Finds a way for cement that was blocked; PlanError where there is none."""

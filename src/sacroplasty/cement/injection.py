@@ -159,6 +159,7 @@ def _result(
         injected_ml=watch.moments[-1].injected_ml,
         placed_ml=flow.placed_ml,
         escaped_ml=escaped,
+        tail_ml=sum(watch.tail_by_name.values()),
         lesion_fill=watch.moments[-1].lesion_fill,
         stopped=stopped,
         saturation=Volume(flow.saturation.astype(np.float32), grid, "1"),

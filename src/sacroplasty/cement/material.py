@@ -46,6 +46,7 @@ class Material:
     soft_yield_kpa: float
     track_gap_mm: float
     drainage_length_mm: float
+    tail_share: float
 
     @staticmethod
     def nominal(lesion: Lesion, model: LesionModel | None = None) -> Material:
@@ -60,6 +61,7 @@ class Material:
             soft_yield_kpa=value("assumptions.cement_soft_yield"),
             track_gap_mm=value("assumptions.cement_track_gap"),
             drainage_length_mm=value("assumptions.cement_drainage_length"),
+            tail_share=value("assumptions.cement_tail_share"),
         )
 
     def with_(self, **changes: object) -> Self:
@@ -124,9 +126,12 @@ class NeedleInPlace:
 def build_medium(tissue: Tissue, material: Material, needles: tuple[NeedleInPlace, ...], cortex: Array) -> Medium:
     """The block for one position of the needles; `cortex` is `cortex_mm(tissue)`, which does not change with them."""
     porosity, permeability = _bone_and_soft(tissue, material)
-    drained = tissue.bone
-    drainage = np.where(drained, permeability / (material.drainage_length_mm * 1e-3) ** 2, 0.0)
     yields, open_m2 = _lesion(tissue, material, porosity, permeability)
+    # A void has no sinusoids of its own; soft tumour drains as little as it conducts.
+    drained = tissue.bone
+    if material.lesion_model is LesionModel.VOID:
+        drained = drained & ~_lytic(tissue)
+    drainage = np.where(drained, permeability / (material.drainage_length_mm * 1e-3) ** 2, 0.0)
     vein = tissue.compartment(VEINS)
     diameter_m = value("assumptions.cement_vein_diameter") * 1e-3
     share = min(np.pi / 4.0 * diameter_m**2 / (tissue.grid.spacing_mm[0] * 1e-3) ** 2, 1.0)
@@ -166,9 +171,14 @@ def _bone_and_soft(tissue: Tissue, material: Material) -> tuple[Array, Array]:
     return porosity, permeability
 
 
+def _lytic(tissue: Tissue) -> Array:
+    """The lesion's part without bone that carries."""
+    return tissue.lesion & (tissue.hu < value("assumptions.cement_lysis_hu"))
+
+
 def _lesion(tissue: Tissue, material: Material, porosity: Array, permeability: Array) -> tuple[Array | None, float]:
     """Fills in the lesion's soft part; its sclerotic part stays bone. Returns the yield pressures and what opens."""
-    lytic = tissue.lesion & (tissue.hu < value("assumptions.cement_lysis_hu"))
+    lytic = _lytic(tissue)
     open_m2 = value("assumptions.cement_void_permeability")
     if material.lesion_model is LesionModel.VOID:
         porosity[lytic], permeability[lytic] = value("assumptions.cement_void_porosity"), open_m2

@@ -77,8 +77,8 @@ class CementResult:
 
     saturation: share of the pores that is cement. cement_fraction: share of the voxel that is cement, so that its sum
     is the volume. arrival_ml: injected volume at which a voxel became half full, -1 where it never did; the cloud at
-    any moment is `cloud_at`. compartments: mL of cement by name. `findings` hold warnings and stop rules. All of it is
-    simulated.
+    any moment is `cloud_at`. tail_ml: cement of the bores that stayed in the tracks on withdrawal, on top of the
+    injected volume. compartments: mL of cement by name. `findings` hold warnings and stop rules. All is simulated.
     """
 
     cement: str
@@ -87,6 +87,7 @@ class CementResult:
     injected_ml: float
     placed_ml: float
     escaped_ml: float
+    tail_ml: float
     lesion_fill: float
     stopped: str
     saturation: Volume

@@ -5,29 +5,77 @@ letters. Everything is in patient LPS mm; angles are DICOM positioner angles of 
 """
 
 from sacroplasty.fluoroscopy.carm import PROFILES, CArm
+from sacroplasty.fluoroscopy.collision import Reach, body_surface, reach
 from sacroplasty.fluoroscopy.display import Contour, Display, displayed
+from sacroplasty.fluoroscopy.dose import DoseEstimate, estimated_dose
+from sacroplasty.fluoroscopy.header import view_from_dataset
+from sacroplasty.fluoroscopy.landmarks import pose_from_landmarks
 from sacroplasty.fluoroscopy.material import Beam, Tissues
 from sacroplasty.fluoroscopy.packed import PackedVolume
 from sacroplasty.fluoroscopy.projector import line_integrals
 from sacroplasty.fluoroscopy.radiograph import Exposure, Radiograph, render
+from sacroplasty.fluoroscopy.registration import Registration, bone_volume, register
+from sacroplasty.fluoroscopy.rehearsal import Checkpoint, rehearsal, rehearsal_frames, sheet
+from sacroplasty.fluoroscopy.tip import (
+    Advice,
+    Deviation,
+    NeedlePose,
+    Sighting,
+    detected,
+    deviation,
+    sighted,
+    triangulated,
+)
 from sacroplasty.fluoroscopy.view import PatientPosition, View, angles_of, console_angles, view_from_console
+from sacroplasty.fluoroscopy.views import PlannedView, planned_views, views_for
+from sacroplasty.fluoroscopy.visibility import Seen, Stage, Visibility, contours, judged
 
 __all__ = [
     "PROFILES",
+    "Advice",
     "Beam",
     "CArm",
+    "Checkpoint",
     "Contour",
+    "Deviation",
     "Display",
+    "DoseEstimate",
     "Exposure",
+    "NeedlePose",
     "PackedVolume",
     "PatientPosition",
+    "PlannedView",
     "Radiograph",
+    "Reach",
+    "Registration",
+    "Seen",
+    "Sighting",
+    "Stage",
     "Tissues",
     "View",
+    "Visibility",
     "angles_of",
+    "body_surface",
+    "bone_volume",
     "console_angles",
+    "contours",
+    "detected",
+    "deviation",
     "displayed",
+    "estimated_dose",
+    "judged",
     "line_integrals",
+    "planned_views",
+    "pose_from_landmarks",
+    "reach",
+    "register",
+    "rehearsal",
+    "rehearsal_frames",
     "render",
+    "sheet",
+    "sighted",
+    "triangulated",
     "view_from_console",
+    "view_from_dataset",
+    "views_for",
 ]

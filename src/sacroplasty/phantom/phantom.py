@@ -51,7 +51,7 @@ def build_phantom(
     grid: Grid | None = None,
     truth_spacing_mm: float = 1.0,
     noise_hu: float = 18.0,
-    blur_mm: float = 0.45,
+    blur_mm: float = 0.6,
     seed: int = 0,
     prone: bool = False,
     contrast: bool = False,

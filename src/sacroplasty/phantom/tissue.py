@@ -86,6 +86,8 @@ def _sacral_hu(x: float, y: float, z: float, s: float, d: float, joint: float, g
             math.exp(-(((s - g.numbers[n]) / 1.6) ** 2)) * _smooth((20.0 - ax) / 5.0) * (1.0 if d < depth - 3 else 0.0)
         )
         base += (60.0 - base) * ridge * (g.numbers[12] if n == 16 else 0.5 * g.numbers[12])
+    # Islands of fatty marrow in the alae.
+    base -= 150.0 * lateral * max(texture(x, y, z, 11.0) - 0.25, 0.0)
     grain = _grain(x, y, z, fine)
     return _marrow(base, g) + grain * (45.0 + 0.35 * max(base, 0.0)) * (0.4 + 0.6 * g.numbers[7])
 
@@ -210,7 +212,10 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         if -22.0 < s < g.numbers[0] + 6.0 and -8.0 < d < 78.0:
             block = sacral_block(x, s, d, g)
             sacrum = sacral_solid(x, s, d, g)
-        compact = (1.25 if d < 30.0 else 1.6) * (0.35 + 0.65 * scale)
+        # Thin in front and over the alae, thicker behind and under the joint surface; uneven everywhere.
+        facing = abs(x) > 30.0 and block > -4.0 and s < 72.0 and 8.0 < d < 44.0
+        compact = (1.5 if facing else (0.9 if d < 30.0 else 1.25)) * (0.35 + 0.65 * scale)
+        compact *= 1.0 + 0.35 * texture(x, y, z, 9.0)
         if sacrum < 0.0:
             canal, tunnel = canal_lumen(x, s, d, g), tunnel_lumen(x, y, z, s, g)
             lumen = min(canal, tunnel, roof_openings(x, s, d, g))
@@ -220,7 +225,7 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
             if g.numbers[13] > 1.5 and capsule(abs(x), s, d, 27.0, 12.0, 58.0, 20.0, 20.0, 12.0, 3.2) < 0.0:
                 return 30, 3071.0
             if bone > -compact:
-                return 1 + CORTEX, 560.0 + 420.0 * scale + 60.0 * texture(x, y, z, 7.0)
+                return 1 + CORTEX, 450.0 + 350.0 * scale + 90.0 * texture(x, y, z, 7.0)
             return 1, _sacral_hu(x, y, z, s, d, block, g, fine)
         coccyx = lower_bodies(x, s, d, g) if s > g.numbers[0] else 1.0
         if coccyx < 0.0:
@@ -231,8 +236,8 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         bone = max(bone, 1.6 - sacrum) if n == 0 else bone
         if bone < 0.0:
             label = int(row[7])
-            if bone > -1.2 * (0.35 + 0.65 * scale):
-                return label + CORTEX, 520.0 + 400.0 * scale
+            if bone > -0.95 * (0.35 + 0.65 * scale):
+                return label + CORTEX, 450.0 + 330.0 * scale
             return label, _marrow(190.0, g) + 90.0 * _grain(x, y, z, fine) * (0.4 + 0.6 * scale)
     if near or z > 0.0:
         code, hu = _axial_soft(x, y, z, s, d, g)
@@ -243,9 +248,9 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         carved = max(hip, g.numbers[4] - block)
         if carved < 0.0:
             label = 4 if x > 0.0 else 5
-            thick = (1.5 if z > -60 else 2.0) * (0.35 + 0.65 * scale)
+            thick = (1.2 if z > -60 else 1.8) * (0.35 + 0.65 * scale) * (1.0 + 0.35 * texture(x, y, z, 11.0))
             if carved > -thick:
-                return label + CORTEX, 600.0 + 450.0 * scale
+                return label + CORTEX, 480.0 + 400.0 * scale
             base = g.hu[4] + (g.hu[5] - g.hu[4]) * _smooth(-z / 40.0) - 120.0 * _smooth((-carved - 4.0) / 6.0)
             return label, _marrow(base, g) + 95.0 * _grain(x, y, z, fine) * (0.4 + 0.6 * scale)
         if near and hip < -1.0 and 0.0 <= block <= g.numbers[4]:

@@ -47,7 +47,8 @@ def _words(result: CementResult) -> str:
     return (
         f"{result.placed_ml:.1f} of {result.requested_ml:.1f} mL {result.cement} placed; the lesion is "
         f"{100 * result.lesion_fill:.0f} % full; {result.leaked_ml:.2f} mL outside the bone and lesion. "
-        f"Stopped because: {result.stopped}. Highest syringe pressure {result.peak_syringe_kpa / 1000:.1f} MPa. "
+        f"{(result.stopped or 'The planned volume went in').rstrip('.')}. "
+        f"Highest syringe pressure {result.peak_syringe_kpa / 1000:.1f} MPa. "
         f"Lesion taken as: {result.lesion_model}."
     )
 

@@ -1,0 +1,144 @@
+"""The approach rehearsed: at each checkpoint of the path, what AP and lateral must show, what a breach would look like,
+and when to stop; as words, and as a sheet or sequence of simulated radiographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from sacroplasty.anatomy import Anatomy
+from sacroplasty.errors import InputError
+from sacroplasty.evidence import value
+from sacroplasty.fluoroscopy.display import Display, displayed
+from sacroplasty.fluoroscopy.material import Tissues
+from sacroplasty.fluoroscopy.radiograph import render
+from sacroplasty.fluoroscopy.view import View
+from sacroplasty.fluoroscopy.visibility import contours
+from sacroplasty.plan import NeedlePlan, Point, as_point
+from sacroplasty.space import Volume
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One stop on the way: depth below the skin, the tip's place (LPS mm), what it is at, what each view shows, what
+    a breach from here would look like, and what to do.
+    """
+
+    name: str
+    depth_mm: float
+    tip_mm: Point
+    shows: tuple[str, ...]
+    breach: str
+    action: str
+
+
+def rehearsal(placed: NeedlePlan, anatomy: Anatomy, views: Sequence[View]) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a needle in order: skin, each structure it enters, and the target.
+
+    `views` should be AP and lateral at least; each checkpoint has one sentence per view.
+    """
+    if not views:
+        raise InputError("A rehearsal needs views", remedy="Use views_for(plan, anatomy, ct)")
+    path = placed.trajectory
+    stops: list[tuple[str, float]] = [("skin", 0.0)]
+    for crossing in sorted(placed.crossings, key=lambda c: c.start_depth_mm):
+        if 0.5 < crossing.start_depth_mm < path.length_mm - 0.5:
+            stops.append((f"entering {crossing.structure.replace('_', ' ')}", crossing.start_depth_mm))
+    stops.append(("target", path.length_mm))
+    found = []
+    for n, (name, depth) in enumerate(stops):
+        tip = as_point(path.point_at(depth))
+        shows = tuple(f"{view.name or view.angles_label}: {_relations(view, tip, anatomy)}" for view in views)
+        following = stops[n + 1][0] if n + 1 < len(stops) else ""
+        action = f"advance {stops[n + 1][1] - depth:.0f} mm to {following}" if following else "stop: target reached"
+        found.append(Checkpoint(name, depth, tip, shows, _breach(tip, anatomy), action))
+    return tuple(found)
+
+
+def _references(anatomy: Anatomy) -> list[tuple[str, npt.NDArray[np.float64]]]:
+    known = [(f.name, np.asarray([f.centre_mm])) for f in anatomy.foramina if f.state.known]
+    known.append(("ventral cortex", np.asarray(anatomy.frame.ventral_curve_mm)))
+    if anatomy.canal is not None:
+        known.append(("sacral canal", np.asarray(anatomy.canal.centreline_mm)))
+    return known
+
+
+def _relations(view: View, tip_mm: Point, anatomy: Anatomy) -> str:
+    """Where the tip's shadow lies from the two nearest references, in mm at the isocentre and patient's directions."""
+    project = view.detector_from_patient
+    tip = project.points(tip_mm)
+    scale = view.carm.isocentre_pixel_mm
+    apart = []
+    for name, points in _references(anatomy):
+        offset = (tip - project.points(points)) * scale
+        n = int(np.argmin(np.linalg.norm(offset, axis=1)))
+        apart.append((float(np.linalg.norm(offset[n])), name, offset[n]))
+    apart.sort(key=lambda part: part[0])
+    words = [f"{_direction(view, offset)} {name}" if d > 1 else f"on the {name}" for d, name, offset in apart[:2]]
+    return "tip " + ", ".join(words)
+
+
+def _direction(view: View, offset_mm: npt.NDArray[np.float64]) -> str:
+    """For example `12 mm right of`, from an image offset (2,) in mm: the two image axes named by patient directions."""
+    patient = view.camera_from_patient.inverse
+    parts = []
+    for axis, amount in zip(np.eye(3)[:2], offset_mm, strict=True):
+        if abs(amount) < max(1.0, 0.35 * float(np.abs(offset_mm).max())):
+            continue
+        towards = patient.vectors(axis) * np.sign(amount)
+        main = int(np.argmax(np.abs(towards)))
+        word = (("left of", "right of"), ("behind", "in front of"), ("above", "below"))[main][int(towards[main] < 0)]
+        parts.append(f"{abs(amount):.0f} mm {word}")
+    return " and ".join(parts) or "beside"
+
+
+def _breach(tip_mm: Point, anatomy: Anatomy) -> str:
+    """What going wrong from here would show: the ventral wall in the lateral view, or the nearest opening in AP."""
+    tip = np.asarray(tip_mm)
+    depth = float(anatomy.frame.coordinates([tip_mm])[0, 2])
+    known = [f for f in anatomy.foramina if f.state.known]
+    near = min(known, key=lambda f: float(np.linalg.norm(np.asarray(f.centre_mm) - tip)), default=None)
+    words = [f"lateral view: a tip {max(depth, 0):.0f} mm further forward passes the ventral cortex"]
+    if near is not None:
+        distance = float(np.linalg.norm(np.asarray(near.centre_mm) - tip)) - near.radius_mm
+        words.append(
+            f"AP view: a tip over the outline of {near.name} ({max(distance, 0):.0f} mm away) is in or behind it"
+        )
+    if depth < value("assumptions.clearance_amber"):
+        words.append("this close to the ventral cortex advance only under lateral view")
+    return "; ".join(words)
+
+
+def rehearsal_frames(
+    ct: Volume | Tissues,
+    placed: NeedlePlan,
+    anatomy: Anatomy,
+    views: Sequence[View],
+    checkpoints: Sequence[Checkpoint],
+    *,
+    seed: int = 0,
+) -> tuple[tuple[Display, ...], ...]:
+    """Displays of every checkpoint (outer) in every view (inner): the sequence. Outlines are laid over all of them."""
+    tissues = ct if isinstance(ct, Tissues) else Tissues.of(ct)
+    frames = []
+    for n, stop in enumerate(checkpoints):
+        shown = (
+            replace(placed, trajectory=placed.trajectory.moved(target_mm=stop.tip_mm)) if stop.depth_mm >= 1 else None
+        )
+        row = []
+        for m, view in enumerate(views):
+            shot = render(tissues, view, [] if shown is None else [shown], seed=seed + n * len(views) + m)
+            row.append(displayed(shot, contours(anatomy, view), caption=f"{stop.name}, {stop.depth_mm:.0f} mm deep"))
+        frames.append(tuple(row))
+    return tuple(frames)
+
+
+def sheet(frames: Sequence[Sequence[Display]]) -> npt.NDArray[np.uint8]:
+    """One RGB image (rows, columns, 3): a row per checkpoint, a column per view."""
+    if not frames or not frames[0]:
+        raise InputError("A sheet needs at least one frame")
+    return np.concatenate([np.concatenate([f.rgb for f in row], axis=1) for row in frames], axis=0)

@@ -1,0 +1,209 @@
+"""What can be seen in a view: foramina, canal and ventral cortex against the clutter of everything else.
+
+A structure is what it adds to or takes from the line integrals. It is seen where that change, in the band of sizes the
+eye follows, stands out from the band's ordinary fluctuation around it and from noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import ndimage
+
+from sacroplasty.anatomy import Anatomy, Foramen
+from sacroplasty.evidence import value
+from sacroplasty.fluoroscopy.display import Contour
+from sacroplasty.fluoroscopy.material import ENERGIES_KEV, attenuation_per_mm, mass_attenuation_cm2_g
+from sacroplasty.fluoroscopy.packed import PackedVolume
+from sacroplasty.fluoroscopy.projector import Image, line_integrals
+from sacroplasty.fluoroscopy.view import View
+from sacroplasty.plan import Level
+from sacroplasty.space import Mask, Points, Volume
+
+# Detectors used to judge a view: finer shows no more of a foramen.
+JUDGING_PIXELS = 128
+# Sizes the eye follows, mm at the isocentre: edges blur below the first, slow shades drop out above the second.
+_FINE_MM, _SLOW_MM, _AROUND_MM = 1.2, 8.0, 14.0
+_ENERGY_KEV = 60.0
+# Part of a structure's shadow that is judged: its strongest fifth.
+_STRONGEST = 80.0
+
+
+class Seen(StrEnum):
+    """What a person can expect."""
+
+    SEEN = "seen"
+    FAINT = "faint"
+    NOT_SEEN = "not seen"
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """One structure in one view: how far it stands out (1 = as strong as the clutter) and what that means."""
+
+    structure: str
+    detectability: float
+    seen: Seen
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A structure to be seen: the size of the change of attenuation in 1/mm it makes, on its own small grid.
+
+    `adds` is True for bone, False for an opening in it.
+    """
+
+    name: str
+    packed: PackedVolume
+    points_mm: Points
+    adds: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A CT prepared for judging views: its attenuation, and the structures to look for."""
+
+    whole: PackedVolume
+    targets: tuple[Target, ...]
+
+    @staticmethod
+    def of(ct: Volume, anatomy: Anatomy) -> Stage:
+        """The CT on the anatomy's grid at about 1.5 mm, and every known foramen, the canal and the ventral cortex."""
+        grid = anatomy.labels.grid
+        grid = grid.resized(max(1.5, max(grid.spacing_mm)))
+        whole = attenuation_per_mm(ct.resampled(grid), _ENERGY_KEV)
+        bone = _bone_level(whole, anatomy)
+        targets = [_target(f.name, _tunnel_near(anatomy, f), bone, False) for f in anatomy.foramina if f.state.known]
+        if anatomy.labels.has("canal"):
+            targets.append(_target("sacral canal", anatomy.labels.mask("canal"), bone, False))
+        targets.append(_target("ventral cortex", _ventral_shell(anatomy), bone, True))
+        return Stage(PackedVolume.of(whole), tuple(t for t in targets if t is not None))
+
+    def named(self, words: Iterable[str]) -> tuple[Target, ...]:
+        """Targets whose name holds every word."""
+        wanted = list(words)
+        return tuple(t for t in self.targets if all(w in t.name for w in wanted))
+
+
+def _bone_level(whole: Volume, anatomy: Anatomy) -> float:
+    """How much more the sacrum attenuates than soft tissue, 1/mm."""
+    sacrum = anatomy.labels.mask("sacrum").require_any("sacrum")
+    values = whole.sampled(sacrum.points_mm()[::7], outside=0.0)
+    soft = np.interp(_ENERGY_KEV, ENERGIES_KEV, mass_attenuation_cm2_g("water")) / 10
+    return max(float(np.mean(values)) - float(soft), 1e-4)
+
+
+def _target(name: str, mask: Mask, change: float, adds: bool) -> Target | None:
+    if mask.is_empty():
+        return None
+    box = mask.grid.box_around(mask.points_mm(), 2.0)
+    part = mask.cropped(box)
+    density = Volume(part.array.astype(np.float32) * np.float32(change), part.grid, "1/mm")
+    return Target(name, PackedVolume.of(density), part.points_mm(), adds)
+
+
+def _tunnel_near(anatomy: Anatomy, foramen: Foramen) -> Mask:
+    """The part of the root tunnels (and what lies in the opening) that belongs to one foramen."""
+    labels = anatomy.labels
+    reach = foramen.radius_mm + value("assumptions.foramen_tunnel_depth")
+    box = labels.grid.box_around([foramen.centre_mm], reach + 2)
+    part = labels.cropped(box)
+    offset = part.grid.centres_mm() - np.asarray(foramen.centre_mm)
+    along = offset @ np.asarray(foramen.axis)
+    across = np.linalg.norm(offset - along[..., None] * np.asarray(foramen.axis), axis=-1)
+    tunnel = part.values.get("root_tunnel", -1)
+    near = (across < foramen.radius_mm + 2) & (along < 2) & (along > -value("assumptions.foramen_tunnel_depth"))
+    inside = near & (part.array == tunnel)
+    if not inside.any():  # labels without tunnels: the opening itself, as a cylinder
+        inside = near & (across < foramen.radius_mm)
+    return Mask(inside, part.grid)
+
+
+def _ventral_shell(anatomy: Anatomy) -> Mask:
+    """The ventral cortex of the sacrum: bone within two voxels of the front of the bodies, between the foramina."""
+    labels = anatomy.labels
+    curve = anatomy.frame.ventral_curve_mm
+    box = labels.grid.box_around(curve, 25.0)
+    part = labels.cropped(box)
+    bone = part.array == part.values["sacrum"]
+    offset = np.argwhere(bone)
+    points = part.grid.patient_from_voxel.points(offset)
+    local = anatomy.frame.coordinates(points)
+    thickness = max(2.0, 1.5 * max(part.grid.spacing_mm))
+    kept = (np.abs(local[:, 1]) < 15) & (np.abs(local[:, 2]) < thickness) & (local[:, 0] > 0)
+    shell = np.zeros(bone.shape, dtype=np.bool_)
+    shell[tuple(offset[kept].T)] = True
+    return Mask(shell, part.grid)
+
+
+def _banded(image: Image, pixel_mm: float) -> Image:
+    fine = ndimage.gaussian_filter(image, _FINE_MM / pixel_mm, mode="nearest")
+    return np.asarray(fine - ndimage.gaussian_filter(image, _SLOW_MM / pixel_mm, mode="nearest"))
+
+
+def judged(stage: Stage, view: View, targets: Sequence[Target] | None = None) -> tuple[Visibility, ...]:
+    """How well each structure can be seen in a view."""
+    small = view.with_(carm=view.carm.with_pixels(JUDGING_PIXELS))
+    pixel = small.carm.isocentre_pixel_mm
+    whole = line_integrals(stage.whole, small, 1.5)
+    noise = value("assumptions.fluoroscopy_quanta_per_pixel") ** -0.5 * view.carm.isocentre_pixel_mm / (2 * _FINE_MM)
+    return tuple(_judged_one(target, whole, small, pixel, noise) for target in targets or stage.targets)
+
+
+def _judged_one(target: Target, whole: Image, view: View, pixel: float, noise: float) -> Visibility:
+    if not view.sees(target.points_mm).mean() > 0.8:
+        return Visibility(target.name, 0.0, Seen.NOT_SEEN)
+    change = line_integrals(target.packed, view, 1.0)
+    wave = np.abs(_banded(change, pixel))
+    support = change > 0.1 * float(change.max())
+    # What is there besides the structure: its own shadow is taken out before the clutter is measured.
+    other = _banded(whole - change if target.adds else whole + change, pixel)
+    spread = ndimage.gaussian_filter(support.astype(np.float32), _AROUND_MM / 2 / pixel)
+    clutter = np.sqrt(float((spread * other**2).sum() / max(float(spread.sum()), 1e-9)) + noise**2)
+    found = float(np.percentile(wave[support], _STRONGEST) / clutter)
+    if found >= value("assumptions.visibility_seen"):
+        seen = Seen.SEEN
+    else:
+        seen = Seen.FAINT if found >= value("assumptions.visibility_faint") else Seen.NOT_SEEN
+    return Visibility(target.name, found, seen)
+
+
+_COLOURS = {Seen.SEEN: (90, 255, 90), Seen.FAINT: (255, 200, 60), Seen.NOT_SEEN: (255, 90, 90)}
+
+
+def contours(
+    anatomy: Anatomy, view: View, seen: Sequence[Visibility] = (), levels: Sequence[Level] = ()
+) -> tuple[Contour, ...]:
+    """Outlines to lay over a radiograph: foramina, canal centreline and ventral cortex, coloured by visibility.
+
+    Green is seen, amber faint, red not seen, white not judged; a structure whose place is inferred is dashed.
+    """
+    known = {v.structure: v.seen for v in seen}
+    drawn = []
+    for foramen in anatomy.foramina:
+        if foramen.state.known and (not levels or foramen.level in levels):
+            uv = view.detector_from_patient.points(foramen_rim(foramen))
+            colour = _COLOURS[known[foramen.name]] if foramen.name in known else (255, 255, 255)
+            label = f"{foramen.level}{foramen.face.value[0]}"
+            drawn.append(Contour(uv, colour, label, dashed=foramen.state.value != "measured"))
+    lines = [("ventral cortex", anatomy.frame.ventral_curve_mm)]
+    if anatomy.canal is not None:
+        lines.append(("sacral canal", anatomy.canal.centreline_mm))
+    for name, line in lines:
+        colour = _COLOURS[known[name]] if name in known else (255, 255, 255)
+        drawn.append(Contour(view.detector_from_patient.points(line), colour, name, dashed=name == "sacral canal"))
+    return tuple(drawn)
+
+
+def foramen_rim(foramen: Foramen, count: int = 33) -> Points:
+    """Closed outline (count, 3) of a foramen's opening, LPS mm: width across the patient, height along the sacrum."""
+    axis = np.asarray(foramen.axis) / np.linalg.norm(foramen.axis)
+    across = np.array([1.0, 0.0, 0.0]) - axis[0] * axis
+    across /= np.linalg.norm(across)
+    along = np.cross(axis, across)
+    turn = np.linspace(0, 2 * np.pi, count)[:, None]
+    ring = np.cos(turn) * across * foramen.width_mm / 2 + np.sin(turn) * along * foramen.height_mm / 2
+    return np.asarray(np.asarray(foramen.centre_mm) + ring)

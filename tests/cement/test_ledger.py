@@ -1,0 +1,98 @@
+"""The ledger against clouds whose volume in every part is known by construction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sacroplasty.cement import CementProjection, keep_ledger, path_from_attenuation
+from sacroplasty.errors import InputError
+from sacroplasty.space import Frame, Grid, Mask, Projection
+
+FOCAL, SOURCE, PIXEL = 1000.0, 650.0, 0.6
+COUNT = 200
+
+
+def view(direction: int) -> tuple[Projection, np.ndarray]:
+    """A cone-beam view along +y (AP) or +x (lateral) through the origin."""
+    source = np.zeros(3)
+    source[direction] = -SOURCE
+    rows = {1: ([1, 0, 0], [0, 0, -1], [0, 1, 0]), 0: ([0, 1, 0], [0, 0, -1], [1, 0, 0])}[direction]
+    turn = np.array(rows, dtype=np.float64)
+    inner = np.array([[FOCAL / PIXEL, 0, COUNT / 2], [0, FOCAL / PIXEL, COUNT / 2], [0, 0, 1]])
+    return Projection(Frame.PATIENT, inner @ np.column_stack([turn, -turn @ source])), source
+
+
+def projected(
+    balls: list[tuple[tuple[float, float, float], float]], noise_mm: float, seed: int
+) -> list[CementProjection]:
+    """Exact path lengths through solid balls (disjoint), with noise, in both views."""
+    rng = np.random.default_rng(seed)
+    views = []
+    for direction in (1, 0):
+        projection, source = view(direction)
+        u, v = np.meshgrid(np.arange(COUNT), np.arange(COUNT))
+        offset_u, offset_v = (u - COUNT / 2) * PIXEL, (v - COUNT / 2) * PIXEL
+        along = np.zeros((COUNT, COUNT, 3))
+        along[..., direction] = FOCAL
+        along[..., 1 - direction] = offset_u
+        along[..., 2] = -offset_v
+        along /= np.linalg.norm(along, axis=-1, keepdims=True)
+        path = np.zeros((COUNT, COUNT))
+        for centre, radius in balls:
+            to = np.asarray(centre) - source
+            nearest = np.linalg.norm(np.cross(along, to), axis=-1)
+            path += 2 * np.sqrt(np.maximum(radius**2 - nearest**2, 0.0))
+        path += noise_mm * rng.standard_normal(path.shape)
+        views.append(CementProjection(path, projection, source, PIXEL, FOCAL))
+    return views
+
+
+def volume_ml(radius: float) -> float:
+    return 4 / 3 * np.pi * radius**3 / 1000
+
+
+@pytest.fixture(scope="module")
+def masks() -> tuple[Mask, Mask]:
+    grid = Grid.aligned((-24, -24, -24), (24, 24, 24), 2.0)
+    far = np.linalg.norm(grid.centres_mm(), axis=-1)
+    return Mask(far < 9, grid), Mask(np.abs(grid.centres_mm()).max(axis=-1) < 15, grid)
+
+
+def test_volumes_by_part_are_within_a_few_percent_and_the_leak_is_called(masks: tuple[Mask, Mask]) -> None:
+    lesion, bone = masks
+    frames = [
+        (0.0, projected([((0, 0, 0), 4.0)], 0.3, 1)),
+        (10.0, projected([((0, 0, 0), 6.0)], 0.3, 2)),
+        (20.0, projected([((0, 0, 0), 7.0), ((0, -19, 6), 3.5)], 0.3, 3)),
+    ]
+    ledger = keep_ledger(frames, lesion, bone, (0, 0, 0))
+    for entry, radius in zip(ledger.entries[:2], (4.0, 6.0), strict=True):
+        assert entry.total.ml == pytest.approx(volume_ml(radius), rel=0.053)
+        assert entry.lesion.ml == pytest.approx(volume_ml(radius), rel=0.1)
+        assert not entry.alarm
+    last = ledger.entries[2]
+    assert last.total.ml == pytest.approx(volume_ml(7.0) + volume_ml(3.5), rel=0.053)
+    assert last.outside.ml == pytest.approx(volume_ml(3.5), rel=0.25)
+    assert last.outside.low_ml <= volume_ml(3.5) * 1.1
+    assert last.alarm
+    assert ledger.first_alarm_s == 20.0
+    assert ledger.latency_s(12.0) == 8.0
+    assert ledger.latency_s(25.0) is None
+
+
+def test_attenuation_becomes_path_length() -> None:
+    before = np.full((4, 4), 1000.0)
+    after = before * np.exp(-0.05 * 8.0)
+    assert path_from_attenuation(before, after, 0.05) == pytest.approx(8.0)
+    with pytest.raises(InputError, match="attenuation"):
+        path_from_attenuation(before, after, 0.0)
+
+
+def test_guards_fire(masks: tuple[Mask, Mask]) -> None:
+    lesion, bone = masks
+    with pytest.raises(InputError, match="at least one"):
+        keep_ledger([], lesion, bone, (0, 0, 0))
+    projection, source = view(1)
+    with pytest.raises(InputError, match="finite image"):
+        CementProjection(np.full((3, 3), np.nan), projection, source, 1.0, 1000.0)
