@@ -176,7 +176,7 @@ AIR_HU = -1024
 
 def without_padding(raw: RawImage) -> RawImage:
     """The image with values below the Hounsfield scale set to air, and a remark that says how many; CT only."""
-    below = raw.array < AIR_HU if raw.modality == "CT" else np.zeros(0, dtype=bool)
+    below = np.less(raw.array, AIR_HU) if raw.modality == "CT" else np.zeros(0, dtype=bool)
     count = int(np.count_nonzero(below))
     if not count:
         return raw
