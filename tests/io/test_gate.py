@@ -155,6 +155,10 @@ def test_padding_becomes_air_and_is_said(tmp_path: Path) -> None:
     assert [r.code for r in scan.remarks] == ["SAC-G035"]
     assert scan.verdict is Verdict.ACCEPT
     assert scan.volume.array.min() == -1024
+    stored = Volume(np.where(ct.array == -1000, np.int16(-3024), ct.array), ct.grid)
+    converted = judged(write_nifti(stored, tmp_path / "padded.nii"))
+    assert [r.code for r in converted.remarks] == ["SAC-G035"]
+    assert converted.volume.array.min() == -1024
 
 
 @pytest.mark.hazard("H02")

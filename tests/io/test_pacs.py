@@ -322,3 +322,36 @@ def test_a_dimse_archive_that_sends_another_patient(tmp_path: Path) -> None:
     finally:
         server.shutdown()
     assert not (tmp_path / "out").exists()
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A self-signed certificate for this machine, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the program openssl is absent")
+    paths = folder / f"{name}.pem", folder / f"{name}.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+               "-addext", "subjectAltName=DNS:localhost", "-out", str(paths[0]), "-keyout", str(paths[1])]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return paths
+
+
+def test_tls_is_used_and_a_strange_certificate_refused(tmp_path: Path) -> None:
+    import ssl
+
+    from pynetdicom import AE
+    from pynetdicom.sop_class import Verification
+
+    right, key = certificate(tmp_path, "right")
+    wrong, _ = certificate(tmp_path, "wrong")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(right, key)
+    entity = AE(ae_title="SAFE")
+    entity.add_supported_context(Verification)
+    port = free_port()
+    server = entity.start_server(("127.0.0.1", port), block=False, ssl_context=context)
+    try:
+        echo(Archive("localhost", port, "SAFE", certificate=right, timeout_s=5))
+        with pytest.raises(SacroplastyError, match="does not accept"):
+            echo(Archive("localhost", port, "SAFE", certificate=wrong, timeout_s=5))
+    finally:
+        server.shutdown()

@@ -13,13 +13,10 @@ import pydicom
 
 from sacroplasty.io.dicom_headers import Slice, read_headers, regular_files
 from sacroplasty.io.dicom_stacks import SAME_PLACE_MM, Stack, chosen_stack, heights_mm, stacks_of, unreadable_remark
-from sacroplasty.io.gate import UNIT_TOLERANCE
+from sacroplasty.io.gate import AIR_HU, UNIT_TOLERANCE
 from sacroplasty.io.raw import Array, RawImage
 from sacroplasty.io.verdict import Remark, rejected
 from sacroplasty.space import Points
-
-# Hounsfield value of air, which stands where the scanner measured nothing.
-AIR_HU = -1024
 
 
 def dicom_stacks(path: Path) -> tuple[tuple[Stack, ...], tuple[Remark, ...]]:
@@ -179,7 +176,7 @@ def _digest(frame: Array) -> bytes:
 
 
 def _rescaled(planes: list[Slice], pixels: list[Array]) -> tuple[Array, tuple[Remark, ...]]:
-    """Values (i, j, k): int16 where slope and intercept are whole numbers, else float32; padding becomes air."""
+    """Values (i, j, k): int16 where slope and intercept are whole numbers, else float32; declared padding is air."""
     rules = {(1.0 if p.slope is None else p.slope, p.intercept or 0.0) for p in planes}
     whole = all(float(v).is_integer() for rule in rules for v in rule)
     shape = (len(planes), *pixels[0].shape)
@@ -188,16 +185,14 @@ def _rescaled(planes: list[Slice], pixels: list[Array]) -> tuple[Array, tuple[Re
     for n, (plane, frame) in enumerate(zip(planes, pixels, strict=True)):
         slope, intercept = 1.0 if plane.slope is None else plane.slope, plane.intercept or 0.0
         values = frame.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        if plane.modality == "CT":
-            empty = values < AIR_HU
-            if plane.padding is not None:
-                empty |= frame == plane.padding
-            padded += int(np.count_nonzero(empty & (values != AIR_HU)))
+        if plane.modality == "CT" and plane.padding is not None:
+            empty = (frame == plane.padding) & (values != AIR_HU)
+            padded += int(np.count_nonzero(empty))
             values[empty] = AIR_HU
         if whole and (values.max() > 32767 or values.min() < -32768):
             raise rejected("SAC-G030", "Rescaled values leave the 16-bit range", got=f"up to {values.max():.0f}")
         out[n] = values
-    remarks = (Remark("SAC-G035", f"{padded} padding voxels outside the scan set to {AIR_HU} HU."),) if padded else ()
+    remarks = (Remark("SAC-G035", f"{padded} voxels declared as padding set to {AIR_HU} HU."),) if padded else ()
     return out.transpose(2, 1, 0), remarks
 
 

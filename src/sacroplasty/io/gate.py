@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -167,6 +168,22 @@ def checked_values(raw: RawImage) -> tuple[Remark, ...]:
             "SAC-G033", "The image holds values that are not finite", got=f"{count} voxels", remedy="Export again"
         )
     return _hounsfield(raw) if raw.modality == "CT" else ()
+
+
+# Lowest value of the Hounsfield scale as scanners store it; what lies below stands for "nothing measured here".
+AIR_HU = -1024
+
+
+def without_padding(raw: RawImage) -> RawImage:
+    """The image with values below the Hounsfield scale set to air, and a remark that says how many; CT only."""
+    below = np.less(raw.array, AIR_HU) if raw.modality == "CT" else np.zeros(0, dtype=bool)
+    count = int(np.count_nonzero(below))
+    if not count:
+        return raw
+    array = np.array(raw.array)
+    array[below] = AIR_HU
+    remark = Remark("SAC-G035", f"{count} voxels below {AIR_HU} HU, outside the scan, set to {AIR_HU} HU.")
+    return replace(raw, array=array, remarks=(*raw.remarks, remark))
 
 
 # Hounsfield limits of what every CT of a body holds, and shares of voxels that decide.

@@ -16,7 +16,7 @@ import numpy as np
 
 from sacroplasty.errors import GeometryError
 from sacroplasty.io.archive import ENDINGS, unpacked
-from sacroplasty.io.gate import checked_geometry, checked_values
+from sacroplasty.io.gate import checked_geometry, checked_values, without_padding
 from sacroplasty.io.isolation import isolated
 from sacroplasty.io.raw import RawImage, shrunk
 from sacroplasty.io.resample import evenly_spaced, without_tilt
@@ -141,7 +141,7 @@ def file_kind(path: Path) -> str:
 
 def judge(raw: RawImage, *, resample_irregular: bool = False, resample_tilted: bool = False) -> ImageSeries:
     """The gate: geometry, values, canonical storage, fingerprint."""
-    raw = replace(raw, array=shrunk(raw.array))
+    raw = without_padding(replace(raw, array=shrunk(raw.array)))
     values = checked_values(raw)
     if resample_tilted:
         raw = _resampled(raw, "SAC-G023")
