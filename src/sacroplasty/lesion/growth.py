@@ -68,7 +68,7 @@ def lesion_from_click(ct: Volume, anatomy: Anatomy, point_mm: npt.ArrayLike) -> 
     return lesion_in(region, grown)
 
 
-def _averaged(
+def averaged(
     values: npt.NDArray[np.float32], marrow: Bools, spacing_mm: float, sigma_mm: float
 ) -> npt.NDArray[np.float32]:
     """Gaussian mean of marrow voxels alone."""
@@ -89,7 +89,7 @@ def _grown(region: Region, excluded: Bools, offset: npt.NDArray[np.float64], poi
     mosaic = min((around > step).mean(), (around < -step).mean()) > MOSAIC_SHARE if around.size else False
     cap = max(CAP_SD * scatter, value("assumptions.lesion_contrast_hu"))
     kind = np.minimum(np.abs(difference), cap) if mosaic else difference
-    best = _averaged(kind, marrow, region.spacing_mm, MOSAIC_SIGMA_MM if mosaic else SIGMA_MM)
+    best = averaged(kind, marrow, region.spacing_mm, MOSAIC_SIGMA_MM if mosaic else SIGMA_MM)
     separation = _separation(best, seed, healthy)
     if separation < value("assumptions.click_contrast"):
         raise AnatomyError(
@@ -108,7 +108,7 @@ def _grown(region: Region, excluded: Bools, offset: npt.NDArray[np.float64], poi
 
 def _connected(region: Region, marrow: Bools, passing: Bools, seed: Bools) -> Bools:
     """The part of the passing marrow that hangs together with the seed by more than thin bridges."""
-    core = _opened((marrow & passing) | seed, region.spacing_mm) | seed
+    core = opened((marrow & passing) | seed, region.spacing_mm) | seed
     parts, _ = ndimage.label(core)
     return np.isin(parts, np.unique(parts[seed])) & (parts > 0)
 
@@ -120,7 +120,8 @@ def _separation(measure: npt.NDArray[np.float32], seed: Bools, healthy: Bools) -
     return float(abs(np.median(measure[seed]) - middle) / max(float(spread), 1e-6))
 
 
-def _opened(mask: Bools, spacing_mm: float) -> Bools:
+def opened(mask: Bools, spacing_mm: float) -> Bools:
+    """The mask without parts thinner than twice OPENING_MM."""
     eroded = distance_mm(mask, spacing_mm) > OPENING_MM
     return np.asarray(distance_mm(~eroded, spacing_mm) <= OPENING_MM) & mask
 
