@@ -6,6 +6,7 @@ and warns.
 """
 
 from sacroplasty.lesion.alternatives import Alternative
+from sacroplasty.lesion.candidates import find_lesions
 from sacroplasty.lesion.extent import lesion_from_mask, lesion_from_sphere
 from sacroplasty.lesion.facts import (
     Aetiology,
@@ -77,6 +78,7 @@ __all__ = [
     "centre_offset",
     "dermatomes_of",
     "distances_to_nerves",
+    "find_lesions",
     "hiatus_margin_mm",
     "lesion_from_click",
     "lesion_from_mask",

@@ -14,8 +14,10 @@ from sacroplasty.lesion.region import Bools, Region, distance_mm
 MARROW_DEPTH_MM = 3.0
 # Healthy bone for reference keeps this distance from the lesion: its rim is often altered.
 AWAY_MM = 4.0
-# A median over fewer voxels says nothing about a level and zone.
-FEW_VOXELS = 150
+# A median over fewer voxels says nothing.
+FEW_VOXELS = 80
+# Marrow thins from the body to the ala: steps of distance from the midline, and how many reach the sacrum's edge.
+ACROSS_MM, ACROSS_STEPS = 5.0, 16
 # Fine mosaic survives, voxel noise does not.
 SMOOTHING_MM = 0.8
 # Median absolute deviation to standard deviation of a normal distribution.
@@ -33,29 +35,47 @@ def smoothed(hu: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float) ->
 def expected_hu(region: Region, lesion: Bools) -> tuple[npt.NDArray[np.float32], float]:
     """Expected marrow HU of every voxel without the lesion (i, j, k), and the scatter of healthy marrow, HU.
 
-    The median of healthy marrow of the same level and zone, both sides together; else of the zone, else of the sacrum.
-    Where a scan leaves no healthy marrow at all, a published value stands in.
+    The median of healthy marrow of the same level at the same distance from the midline, both sides together, between
+    steps interpolated; else of any level, shifted by the level's own offset. Where a scan leaves no healthy marrow, a
+    published value stands in.
     """
     near = distance_mm(~lesion, region.spacing_mm) <= AWAY_MM if lesion.any() else lesion
     hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)
     healthy = (region.depth_mm >= MARROW_DEPTH_MM) & ~near & (region.hu > -1000)
-    fallback = float(np.median(hu[healthy])) if healthy.sum() >= FEW_VOXELS else value("assumptions.marrow_hu")
-    expected = np.full(hu.shape, fallback, np.float32)
-    for zone in (1, 2, 3):
-        in_zone = region.zone == zone
-        middle = _median(hu, healthy & in_zone, fallback)
-        expected[in_zone] = middle
-        for level in np.unique(region.level_index[healthy]):
-            here = in_zone & (region.level_index == level)
-            expected[here] = _median(hu, healthy & here, middle)
     if healthy.sum() < FEW_VOXELS:
-        return expected, value("assumptions.marrow_scatter_hu")
+        empty = np.full(hu.shape, value("assumptions.marrow_hu"), np.float32)
+        return empty, value("assumptions.marrow_scatter_hu")
+    across = np.abs(region.coordinates[1])
+    everywhere = _profile(hu[healthy], across[healthy], None)
+    expected = np.full(hu.shape, float(np.median(hu[healthy])), np.float32)
+    for level in np.unique(region.level_index[region.envelope]):
+        here = region.envelope & (region.level_index == level)
+        sample = here & healthy
+        # A level may be denser or fattier as a whole: where its own steps are lost, that offset is kept.
+        shift = np.interp(across[sample], *everywhere)
+        offset = float(np.median(hu[sample] - shift)) if sample.sum() >= FEW_VOXELS else 0.0
+        centres, medians = _profile(hu[sample], across[sample], (everywhere[0], everywhere[1] + offset))
+        expected[here] = np.interp(across[here], centres, medians)
     rest = hu[healthy] - expected[healthy]
     return expected, float(MAD_TO_SD * np.median(np.abs(rest - np.median(rest))))
 
 
-def _median(hu: npt.NDArray[np.float32], where: Bools, otherwise: float) -> float:
-    return float(np.median(hu[where])) if where.sum() >= FEW_VOXELS else otherwise
+_Profile = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+def _profile(hu: npt.NDArray[np.float32], across: npt.NDArray[np.float32], otherwise: _Profile | None) -> _Profile:
+    """Median HU over steps of distance from the midline; steps with few voxels take `otherwise`, or are left out."""
+    step = np.floor(across / ACROSS_MM).astype(int)
+    found: dict[float, float] = {}
+    for n in range(ACROSS_STEPS):
+        centre, members = (n + 0.5) * ACROSS_MM, hu[step == n]
+        if len(members) >= FEW_VOXELS:
+            found[centre] = float(np.median(members))
+        elif otherwise is not None:
+            found[centre] = float(np.interp(centre, *otherwise))
+    if not found:
+        found[0.0] = float(np.median(hu))
+    return np.array(list(found)), np.array(list(found.values()))
 
 
 def kind_of(region: Region, lesion: Bools) -> tuple[LesionKind, dict[str, float]]:

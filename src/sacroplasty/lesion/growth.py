@@ -1,10 +1,14 @@
 """A lesion from one click: growth from the seed through altered marrow, stopped by cortex.
 
-A voxel is altered where the squared difference to the marrow expected there, averaged over a small neighbourhood, comes
-nearer to the seed's than to healthy marrow's. That one measure serves lytic, sclerotic and mosaic (mixed) lesions.
+Two measures of alteration are averaged over a small neighbourhood: the difference to the marrow expected there, for
+lytic and sclerotic lesions, and its capped size, for the mosaic of mixed ones, which the seed's surroundings tell
+apart. Growth goes half way from healthy marrow to the
+seed, or further where half way leaks.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +17,7 @@ from scipy import ndimage
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import AnatomyError, InputError
 from sacroplasty.evidence import value
-from sacroplasty.lesion.density import expected_hu
+from sacroplasty.lesion.density import MAD_TO_SD, expected_hu
 from sacroplasty.lesion.extent import lesion_in
 from sacroplasty.lesion.lesion import Lesion
 from sacroplasty.lesion.region import Bools, Region, distance_mm, region_of
@@ -21,7 +25,7 @@ from sacroplasty.plan import Point, as_point
 from sacroplasty.space import Volume
 
 # The first guess of the lesion, kept out of the healthy marrow.
-FIRST_RADIUS_MM = 10.0
+FIRST_RADIUS_MM = 6.0
 # The seed's own measure is taken over this ball.
 SEED_RADIUS_MM = 3.0
 # Cortex lies within this depth; marrow is grown through below it.
@@ -30,8 +34,18 @@ CORTEX_MM = 2.2
 OPENING_MM = 1.5
 # Rounds of: expected marrow without the lesion, growth, expected marrow again.
 ROUNDS = 2
-# Averaging of the squared difference.
-SIGMA_MM = 1.6
+# Averaging of the measures: an even lesion's border is kept, a mosaic's grains are joined.
+SIGMA_MM, MOSAIC_SIGMA_MM = 1.0, 1.6
+# Growth goes this part of the way from healthy marrow to the seed: the first that does not leak, that is, that does not
+# grow much beyond the next.
+PARTS = (0.5, 0.6, 0.7, 0.8)
+LEAK = 1.6
+# A lesion larger than this around the click is drawn, not clicked.
+REACH_MM = 40.0
+# Dense and soft parts of a mosaic count alike once they lie this many standard deviations from healthy marrow.
+CAP_SD = 4.0
+# A seed with more than this share of both dense and dark voxels, over this ball, is a mosaic.
+MOSAIC_RADIUS_MM, MOSAIC_SHARE = 5.0, 0.1
 
 
 def lesion_from_click(ct: Volume, anatomy: Anatomy, point_mm: npt.ArrayLike) -> Lesion:
@@ -54,35 +68,60 @@ def lesion_from_click(ct: Volume, anatomy: Anatomy, point_mm: npt.ArrayLike) -> 
     return lesion_in(region, grown)
 
 
-def altered(region: Region, difference: npt.NDArray[np.float32], marrow: Bools) -> npt.NDArray[np.float32]:
-    """Mean squared difference to expected marrow (HU²) around every voxel, from marrow alone."""
-    sigma = SIGMA_MM / region.spacing_mm
+def averaged(
+    values: npt.NDArray[np.float32], marrow: Bools, spacing_mm: float, sigma_mm: float
+) -> npt.NDArray[np.float32]:
+    """Gaussian mean of marrow voxels alone."""
+    sigma = sigma_mm / spacing_mm
     weight = ndimage.gaussian_filter(marrow.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(marrow, difference**2, 0).astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(marrow, values, 0).astype(np.float32), sigma)
     return np.asarray(np.where(weight > 0.02, total / np.maximum(weight, 0.02), 0), dtype=np.float32)
 
 
 def _grown(region: Region, excluded: Bools, offset: npt.NDArray[np.float64], point: Point) -> Bools:
-    expected, _ = expected_hu(region, excluded)
+    expected, scatter = expected_hu(region, excluded)
     marrow = (region.depth_mm > CORTEX_MM) & (region.hu > -1000)
-    measure = altered(region, region.hu - expected, marrow)
+    difference = region.hu - expected
     seed = marrow & (offset <= max(SEED_RADIUS_MM, float(offset[marrow].min()) + region.spacing_mm))
-    healthy = float(np.median(measure[marrow & ~excluded]))
-    level = float(np.median(measure[seed]))
-    if level < value("assumptions.click_contrast") * healthy:
+    healthy = marrow & ~excluded
+    around = difference[marrow & (offset <= MOSAIC_RADIUS_MM)]
+    step = value("assumptions.lesion_contrast_sd") * scatter
+    mosaic = min((around > step).mean(), (around < -step).mean()) > MOSAIC_SHARE if around.size else False
+    cap = max(CAP_SD * scatter, value("assumptions.lesion_contrast_hu"))
+    kind = np.minimum(np.abs(difference), cap) if mosaic else difference
+    best = averaged(kind, marrow, region.spacing_mm, MOSAIC_SIGMA_MM if mosaic else SIGMA_MM)
+    separation = _separation(best, seed, healthy)
+    if separation < value("assumptions.click_contrast"):
         raise AnatomyError(
             "The marrow at the click does not differ from healthy marrow",
-            got=f"{level**0.5:.0f} HU from expected, healthy marrow {healthy**0.5:.0f} HU, at {point}",
+            got=f"{separation:.1f} standard deviations of healthy marrow at {tuple(round(v, 1) for v in point)}",
             remedy="Click on the lesion, or give a mask or a sphere",
         )
-    inside = marrow & (measure > (level + healthy) / 2)
-    core = _opened(inside | seed, region.spacing_mm)
-    parts, _ = ndimage.label(core | seed)
-    kept = np.isin(parts, np.unique(parts[seed])) & (parts > 0)
+    ends = float(np.median(best[seed])), float(np.median(best[healthy]))
+    marrow &= offset <= REACH_MM
+    steps = [_connected(region, marrow, (best - ends[1]) / (ends[0] - ends[1]) > part, seed) for part in PARTS]
+    kept = next(
+        (now for now, then in pairwise(steps) if np.count_nonzero(now) <= LEAK * np.count_nonzero(then)), steps[-1]
+    )
     return _to_surface(region, np.asarray(ndimage.binary_fill_holes(kept) & region.envelope), expected)
 
 
-def _opened(mask: Bools, spacing_mm: float) -> Bools:
+def _connected(region: Region, marrow: Bools, passing: Bools, seed: Bools) -> Bools:
+    """The part of the passing marrow that hangs together with the seed by more than thin bridges."""
+    core = opened((marrow & passing) | seed, region.spacing_mm) | seed
+    parts, _ = ndimage.label(core)
+    return np.isin(parts, np.unique(parts[seed])) & (parts > 0)
+
+
+def _separation(measure: npt.NDArray[np.float32], seed: Bools, healthy: Bools) -> float:
+    """Distance of the seed from healthy marrow in the latter's (robust) standard deviations."""
+    middle = np.median(measure[healthy])
+    spread = MAD_TO_SD * np.median(np.abs(measure[healthy] - middle))
+    return float(abs(np.median(measure[seed]) - middle) / max(float(spread), 1e-6))
+
+
+def opened(mask: Bools, spacing_mm: float) -> Bools:
+    """The mask without parts thinner than twice OPENING_MM."""
     eroded = distance_mm(mask, spacing_mm) > OPENING_MM
     return np.asarray(distance_mm(~eroded, spacing_mm) <= OPENING_MM) & mask
 

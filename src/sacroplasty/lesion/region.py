@@ -16,7 +16,7 @@ from sacroplasty.plan import Level, Side
 from sacroplasty.space import Box, Grid, LabelMap, Volume
 
 # Rim around the bone that a soft-tissue part or a neighbouring bone may fill, and that smoothing needs.
-MARGIN_MM = 12.0
+MARGIN_MM = 8.0
 # A destroyed part may be missing from a mask that was made from density; gaps up to twice this are bridged.
 CLOSING_MM = 3.0
 
@@ -77,9 +77,12 @@ class Region:
 
     @cached_property
     def coordinates(self) -> tuple[npt.NDArray[np.float32], ...]:
-        """Arc length s, offset x to the left and depth d of every voxel, mm, each (i, j, k)."""
-        found = self.anatomy.frame.coordinates(self.grid.centres_mm())
-        return tuple(np.ascontiguousarray(found[..., n], dtype=np.float32) for n in range(3))
+        """Arc length s, offset x to the left and depth d, mm, each (i, j, k): of bone and lumen, NaN elsewhere."""
+        here = self.envelope | self.lumen
+        points = self.grid.patient_from_voxel.points(np.argwhere(here))
+        result = np.full((3, *self.grid.shape), np.nan, np.float32)
+        result[:, here] = self.anatomy.frame.coordinates(points).T
+        return result[0], result[1], result[2]
 
     @cached_property
     def level_index(self) -> npt.NDArray[np.int8]:
@@ -97,9 +100,9 @@ class Region:
 
     @cached_property
     def zone(self) -> npt.NDArray[np.int8]:
-        """Denis zone (1, 2, 3) of every voxel: lateral to, between the rims of, or medial to the anterior foramina."""
+        """Denis zone (1, 2, 3) of the bone: lateral to, between the rims of, medial to the anterior foramina."""
         s, x, _ = self.coordinates
-        result = np.empty(s.shape, np.int8)
+        result = np.zeros(s.shape, np.int8)
         for side, here in ((Side.LEFT, x >= 0), (Side.RIGHT, x < 0)):
             arcs, medial, lateral = self._foramen_rims(side)
             across = np.abs(x[here])

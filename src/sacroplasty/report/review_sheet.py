@@ -51,6 +51,8 @@ LESION, SACRUM, CANAL, TUNNEL, BREACH, LEVEL, NEEDLE = (
 )  # fmt: skip
 # A lesion whose centre is nearer to the symmetry plane than this is shown in that plane.
 MIDLINE_MM = 6.0
+# Lines that fit below the pictures.
+COLUMN_ROWS = 29
 STYLE = SliceStyle(width_mm=150.0, height_mm=130.0)
 
 
@@ -214,7 +216,9 @@ def _words(
 
 def _column(figure: Any, left: float, lines: Sequence[str]) -> None:
     rows = [part for line in lines for part in (textwrap.wrap(line, 58, subsequent_indent="    ") or [""])]
-    figure.text(left, 0.295, "\n".join(rows[:27]), fontsize=7.5, va="top", family="DejaVu Sans", linespacing=1.35)
+    if len(rows) > COLUMN_ROWS:
+        rows = [*rows[: COLUMN_ROWS - 1], f"... and {len(rows) - COLUMN_ROWS + 1} more lines, see the plan report"]
+    figure.text(left, 0.295, "\n".join(rows), fontsize=7.5, va="top", family="DejaVu Sans", linespacing=1.35)
 
 
 def describe_lesion(lesion: Lesion) -> list[str]:
