@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from sacroplasty.evidence import value
 from sacroplasty.io.raw import RawImage
 from sacroplasty.io.verdict import Remark, rejected
 from sacroplasty.space import Grid
@@ -22,7 +23,6 @@ TILT_MM = 0.5
 # Lengths a patient's scan can have, mm.
 PIXEL_MM = (0.1, 5.0)
 SLICE_MM = (0.1, 10.0)
-PLANNING_SLICE_MM = 2.5
 EXTENT_MM = (10.0, 2200.0)
 SMALL_EXTENT_MM = 60.0
 # Corners of two readers further apart than this disagree, mm.
@@ -153,8 +153,9 @@ def _extent(raw: RawImage) -> tuple[Remark, ...]:
         words = " x ".join(f"{e:.0f}" for e in extent)
         remarks.append(Remark("SAC-G028", f"The field of view is only {words} mm."))
     thickest = max(_pitch(raw), *np.linalg.norm([raw.first_step_mm, raw.second_step_mm], axis=1))
-    if thickest > PLANNING_SLICE_MM + 0.01:
-        text = f"Slices {thickest:.2f} mm apart: planning should use at most {PLANNING_SLICE_MM} mm."
+    wanted = value("assumptions.planning_slice_spacing")
+    if thickest > wanted + 0.01:
+        text = f"Slices {thickest:.2f} mm apart: planning should use at most {wanted} mm."
         remarks.append(Remark("SAC-G026", text))
     return tuple(remarks)
 
