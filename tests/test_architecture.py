@@ -72,7 +72,7 @@ def test_public_functions_say_what_they_return(path: Path) -> None:
         inner.name
         for f in functions(path)
         for inner in ast.walk(f)
-        if isinstance(inner, ast.FunctionDef) and inner is not f
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and inner is not f
     }
     assert [name for name in silent if name not in nested] == []
 

@@ -6,6 +6,7 @@ from STAGES; `run_stage` stores the result with what made it, `run_all` goes fro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -348,7 +349,7 @@ def _pictures(case: Case, name: str) -> dict[str, bytes]:
     from sacroplasty.report.pictures import radiograph_png, view_contours
 
     return {
-        f"{number:02d}_{shot.view.name.replace(' ', '_')}.png": radiograph_png(shot, view_contours(case, shot))
+        f"{number:02d}_{'_'.join(re.findall('[A-Za-z0-9]+', shot.view.name))}.png": radiograph_png(shot, view_contours(case, shot))
         for number, shot in enumerate(case.views, start=1)
     }
 
