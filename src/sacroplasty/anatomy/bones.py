@@ -18,6 +18,7 @@ from sacroplasty.anatomy.lumbar import lumbar_discs
 from sacroplasty.anatomy.pose import muscle_hu, pose_hypotheses
 from sacroplasty.anatomy.shape_fit import QUICK, Fit, fitted_shape, refined
 from sacroplasty.anatomy.shape_model import CAUDAL, SACRUM, PelvisModel, pelvis_model
+from sacroplasty.anatomy.signed_distance import refined_labels
 from sacroplasty.anatomy.structures import STRUCTURES
 from sacroplasty.anatomy.surroundings import endplate_plane, surroundings
 from sacroplasty.anatomy.working_grid import working_grid
@@ -122,7 +123,9 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
     array = _structures(classes, fine, model, vertices)
     array[(np.asarray(fine.array) > METAL_HU) & skin] = VALUE["metal"]
     labels = LabelMap(with_clefts(array, grid.spacing_mm[0]), fine.grid, STRUCTURES)
-    confidences, seen = bone_confidences(coarse, model, vertices, bone.muscle_hu, labels, discs)
+    deep = (place.sacrum < -4) & inside
+    contrast = float(np.median(np.asarray(coarse.array)[deep])) - bone.muscle_hu if deep.any() else 0.0
+    confidences, seen = bone_confidences(coarse, model, vertices, bone.muscle_hu, labels, discs, contrast)
     findings = confidence_findings(confidences, seen, ct, labels)
     return _assembled(labels, skin, fine, body, confidences, findings, "bare CT")
 
@@ -180,7 +183,7 @@ def _completed(ct: Volume, body: CoarseBody, given: LabelMap, remarks: tuple[Fin
     grid = working_grid(ct.grid, sacrum, body)
     fine = isotropic(ct, grid.spacing_mm[0], *grid.bounds_mm)
     skin = fine_body(fine, body)
-    array = given_labels.on_grid(given, fine.grid)
+    array = np.array(refined_labels(given, fine.grid).array)
     array[(array == 0) & (np.asarray(fine.array) > METAL_HU) & skin] = VALUE["metal"]
     labels = LabelMap(with_clefts(array, grid.spacing_mm[0]), fine.grid, STRUCTURES)
     confidences = {name: 0.95 for name in STRUCTURES.values() if labels.has(name)}
@@ -201,7 +204,7 @@ def _cut_share(ct: Volume, given: LabelMap) -> dict[str, float]:
 
 def _overlaid(found: BoneSegmentation, given: LabelMap, remarks: tuple[Finding, ...]) -> BoneSegmentation:
     """Found bones where nothing was given; a given structure replaces the found one entirely."""
-    on_grid = given_labels.on_grid(given, found.labels.grid)
+    on_grid = refined_labels(given, found.labels.grid).array
     array = np.array(found.labels.array)
     clefts = [VALUE[n] for n in ("si_joint_left", "si_joint_right", "disc_l5_s1")]
     present = np.setdiff1d(np.unique(on_grid), 0)

@@ -17,6 +17,8 @@ from sacroplasty.space import LabelMap, Points, Volume
 UNSURE_SHARE, SURE_SHARE = 0.45, 0.7
 # Disc contrast (HU) below which L5 is a guess, and above which it is sure.
 FAINT_DISC_HU, CLEAR_DISC_HU = 20.0, 70.0
+# Marrow above muscle (HU): at the first only the cortex shows the bone, at the second all of it does.
+FATTY_MARROW_HU, DENSE_MARROW_HU = -60.0, 30.0
 LOW_CONFIDENCE = 0.6
 THICK_SLICES_MM = 3.0
 
@@ -32,8 +34,12 @@ def bone_confidences(
     muscle_hu: float,
     labels: LabelMap,
     discs: tuple[Disc | None, Disc | None],
+    marrow_contrast_hu: float,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Confidence 0..1 of each bone that has voxels, and the share of each fitted bone inside the scanned field."""
+    """Confidence 0..1 of each bone that has voxels, and the share of each fitted bone inside the scanned field.
+
+    marrow_contrast_hu: how much brighter than muscle the sacrum's marrow is; fatty marrow looks like soft tissue.
+    """
     normals = vertex_normals(vertices_mm, model.faces)
     _, edge, seen = edge_offsets(ct, vertices_mm, normals, 3.0, model.edge_weight, muscle_hu)
     confidences, shares = {}, {}
@@ -42,7 +48,8 @@ def bone_confidences(
         carrier = own & seen & (model.edge_weight > 0.5)
         agreement = float((edge[carrier] > 0.2).mean()) if np.count_nonzero(carrier) > 50 else 0.0
         shares[name] = float(seen[own].mean())
-        confidences[name] = _ramp(agreement, UNSURE_SHARE, SURE_SHARE)
+        porous = 0.5 + 0.5 * _ramp(marrow_contrast_hu, FATTY_MARROW_HU, DENSE_MARROW_HU)
+        confidences[name] = porous * _ramp(agreement, UNSURE_SHARE, SURE_SHARE)
     contrast = [disc.contrast_hu if disc else 0.0 for disc in discs]
     sure = [_ramp(c, FAINT_DISC_HU, CLEAR_DISC_HU) for c in contrast]
     confidences["l5"] = 0.9 * min(sure) * confidences["sacrum"]

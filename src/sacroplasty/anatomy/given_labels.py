@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import numpy.typing as npt
 
 from sacroplasty.anatomy.structures import STRUCTURES
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Finding, Severity
-from sacroplasty.space import Grid, LabelMap, Volume
+from sacroplasty.space import LabelMap, Volume
 
 VALUE = {name: value for value, name in STRUCTURES.items()}
 
@@ -146,15 +145,3 @@ def _outside_bone(labels: LabelMap, ct: Volume) -> list[Finding]:
 
 def _finding(name: str, message: str) -> Finding:
     return Finding(Severity.WARNING, "SAC-A111", message, name)
-
-
-def on_grid(labels: LabelMap, grid: Grid) -> npt.NDArray[np.uint8]:
-    """Label values (i, j, k) on a finer grid: the structure with the greatest trilinear share, borders not stepped."""
-    best = np.zeros(grid.shape, np.float32)
-    result = np.zeros(grid.shape, np.uint8)
-    for value in np.unique(labels.array):
-        share = Volume((labels.array == value).astype(np.float32), labels.grid, "1").resampled(grid, outside=0.0)
-        wins = np.asarray(share.array) > best
-        result[wins] = value
-        np.maximum(best, share.array, out=best)
-    return result

@@ -87,8 +87,8 @@ def _prior(place: Surroundings, bone: Floats) -> Floats:
     sacrum, left, right = (_sigmoid(d, width) for d in (place.sacrum, place.hip_left, place.hip_right))
     inside = np.maximum(np.maximum(sacrum, left), right)
     # The marrow of a vertebral body may be fat.
-    core = (place.beside_spine < 15) & (place.disc_gap > 8) & (place.above_disc > 0)
-    spine_bone = np.maximum(bone, 0.8 * core)
+    core = (place.beside_spine < 17) & (place.disc_gap > 8) & (place.above_disc > 0)
+    spine_bone = np.maximum(bone, 0.95 * core)
     femur = _sigmoid(place.femur + 4, 1.0) * (1 - 0.7 * inside)
     spine = _sigmoid(-place.above_disc, 1.0) * _sigmoid(place.beside_spine - 60, 3.0)
     # In front of and beside the bodies run vessels, bright with contrast medium; processes are behind.

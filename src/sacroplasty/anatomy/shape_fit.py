@@ -69,6 +69,7 @@ class _Images:
         self.ct, self.made = ct, dict[float, Volume]()
 
     def blurred(self, blur_mm: float) -> Volume:
+        """The CT (HU, up to 600, metal as muscle) under a Gaussian of this standard deviation."""
         if blur_mm not in self.made:
             sigma = blur_mm / self.ct.grid.spacing_mm[0]
             self.made[blur_mm] = Volume(ndimage.gaussian_filter(self.values, sigma, truncate=3), self.ct.grid)

@@ -21,7 +21,7 @@ PROCESS_DROP_MM = 9.0
 L5_HEIGHT_MM = 34.0
 
 
-def signed_distance(mask: Bools, spacing_mm: float) -> Floats:
+def _outside_mm(mask: Bools, spacing_mm: float) -> Floats:
     """Distance (mm) to the border of a mask, negative inside; 99 everywhere where it is empty."""
     if not mask.any():
         return np.full(mask.shape, 99.0, np.float32)
@@ -85,8 +85,7 @@ def surroundings(
     """All fields around a fitted pelvis; discs (L5/S1, L4/L5) that were not found take their usual place."""
     spacing = grid.spacing_mm[0]
     sacrum_mm, left, right, caudal = (
-        signed_distance(model.part_mask(vertices_mm, part, grid), spacing)
-        for part in (SACRUM, HIP_LEFT, HIP_RIGHT, CAUDAL)
+        _outside_mm(model.part_mask(vertices_mm, part, grid), spacing) for part in (SACRUM, HIP_LEFT, HIP_RIGHT, CAUDAL)
     )
     centres = grid.centres_mm().astype(np.float32)
     plate, up = endplate_plane(model, vertices_mm)
