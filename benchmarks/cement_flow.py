@@ -49,7 +49,7 @@ def row(n: int, kind: str, updates: int) -> dict[str, object]:
         front = (3 * result.injected_ml[-2] * 1e3 / (4 * np.pi * POROSITY)) ** (1 / 3) * 1e-3
         q = RATE_ML_S * 1e-6 / (4 * np.pi * PERMEABILITY_M2)
         exact = q * (CEMENT_PA_S * (1 / 0.9e-3 - 1 / front) + MARROW_PA_S * (1 / front - 1 / 0.0248))
-        line["tip_pressure_error_percent"] = round(100 * (result.tip_pressure_pa[-1] / exact - 1), 2)
+        line["tip_pressure_error_percent"] = round(100 * (float(result.tip_pressure_pa[-1]) / exact - 1), 2)
         for name, family in (("axis", (1, 0, 0)), ("edge", (1, 1, 0)), ("corner", (1, 1, 1))):
             found = cone_radius_mm(result.saturation, h, (n // 2,) * 3, family)
             line[f"{name}_percent"] = round(100 * (found / radius - 1), 2)

@@ -40,7 +40,7 @@ def simulate_stiffness(ct: Volume, result: CementResult, *, spacing_mm: float = 
     """Strain before and after a simulated injection, on a coarse grid of its block pressed along the body's axis."""
     fine = result.saturation.grid
     grid = fine.resized(spacing_mm)
-    even = tuple(slice(0, n - n % 8 if n >= 16 else n) for n in grid.shape)
+    even = tuple(slice(0, n - n % 4) for n in grid.shape)
     grid = grid.cropped((even[0], even[1], even[2]))
     hu = np.asarray(ct.resampled(grid).array, dtype=np.float64)
     labels = np.asarray(result.compartment_labels.resampled(grid).array)
