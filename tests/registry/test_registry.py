@@ -160,3 +160,49 @@ def test_going_back_and_forth_keeps_the_schema(registry: Engine) -> None:
         command.downgrade(_config(connection), "base")
     migrate(registry)
     assert drift(registry) == []
+
+
+# What the papers print, by requirement: path to the stored fact and its value.
+PRINTED = [
+    ("zhang-1", "age_years", 62), ("zhang-1", "patient.sex", "male"), ("zhang-2", "age_years", 38),
+    ("zhang-2", "patient.sex", "female"), ("yeo", "age_years", 74), ("yeo", "patient.sex", "female"),
+    ("zhang-1", "cause", "lymphoma"), ("zhang-2", "cause", "lung"), ("yeo", "cause", "rectal"),
+    ("zhang-1", "spread", "haematogenous metastasis"), ("yeo", "spread", "direct invasion"),
+    ("zhang-1", "lesion_kind", "mixed"), ("zhang-2", "lesion_kind", "lytic"),
+    ("zhang-1", "levels", ["S1"]), ("yeo", "levels", ["S3"]), ("yeo", "other_pain_source_excluded", True),
+    ("zhang-1", "other_treated_levels", ["T12", "L1", "L2", "L3"]),
+    ("yeo", "treatments.2.response", "NRS 10 to 6"), ("zhang-1", "treatments.3.kind", "vertebroplasty"),
+    ("zhang-1", "treatments.3.relapse", "progressive return over one month"),
+    ("yeo", "pain_site", "perineum"), ("yeo", "pain_character", ["dull", "lancinating", "electric shock"]),
+    ("yeo", "pain_mechanical", True), ("zhang-1", "motor_deficit", "none"), ("yeo", "sensory_deficit", "none"),
+    ("zhang-2", "histology_proven", True), ("zhang-1", "discussed_with", ["orthopaedic surgeon", "family"]),
+    ("yeo", "consent_procedure", True), ("yeo", "consent_publication", True),
+    ("yeo", "ethics_statement", "exempted from review, IRB No. 2023-09-013"),
+    ("zhang-1", "procedures.0.antibiotic", "cefuroxime sodium"), ("zhang-1", "procedures.0.antibiotic_dose_g", 2.0),
+    ("zhang-1", "procedures.0.antibiotic_minutes_before", 30), ("zhang-1", "procedures.0.antibiotic_days_after", 3),
+    ("yeo", "procedures.0.antibiotic", "cefazolin sodium"), ("yeo", "procedures.0.antibiotic_dose_g", 1.0),
+    ("yeo", "procedures.0.position", "prone"), ("yeo", "procedures.0.prepared_region", "sacrococcygeal region"),
+    ("yeo", "procedures.0.anaesthesia", "2 mL of 1 % lidocaine at the sacral hiatus"),
+    ("yeo", "procedures.0.incision_site", "sacral hiatus"), ("zhang-1", "procedures.0.mallet_used", True),
+    ("zhang-1", "procedures.0.deposits.0.needle_gauge", 13), ("zhang-1", "procedures.0.deposits.0.needle_tip", "bevel"),
+    ("zhang-1", "procedures.0.deposits.0.needle_maker", "OptiMED"),
+    ("zhang-1", "procedures.0.deposits.0.cement", "Simplex P"), ("yeo", "procedures.0.deposits.0.cement", "Exolent Spine"),
+    ("zhang-1", "procedures.0.operator_vertebroplasties", 837), ("yeo", "procedures.0.venogram", "tumour venogram"),
+    ("yeo", "procedures.0.stylet_removed_before_injection", True), ("zhang-1", "procedures.0.technical_success", True),
+    ("zhang-2", "procedures.0.leaks.0.compartment", "needle track"), ("zhang-2", "procedures.0.leaks.0.significant", False),
+    ("zhang-2", "procedures.0.leaks.1.modality", "not assessable"),
+    ("zhang-2", "procedures.0.neurological_check", "no complaint of nerve root compression"),
+    ("zhang-1", "contacts.0.ambulation", "without assistance"), ("zhang-1", "contacts.2.tenderness", "none on palpation"),
+    ("zhang-2", "contacts.0.mode", "telephone"), ("zhang-2", "contacts.0.day", 140),
+    ("zhang-1", "procedures.0.days_in_hospital", 3.0), ("zhang-1", "goal", "both"),
+    ("zhang-2", "preference", "patient and family strongly urged the operation"),
+    ("zhang-2", "judged_unsuitable_because", "destroyed cortex margin"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "path", "printed"), PRINTED, ids=lambda v: str(v)[:40])
+def test_what_the_papers_print_is_stored(name: str, path: str, printed: object) -> None:
+    found: Any = next(p for p in example_patients() if p.pseudonym == name).episodes[0]
+    for part in path.split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part)
+    assert found == printed
