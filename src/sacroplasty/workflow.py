@@ -349,7 +349,9 @@ def _pictures(case: Case, name: str) -> dict[str, bytes]:
     from sacroplasty.report.pictures import radiograph_png, view_contours
 
     return {
-        f"{number:02d}_{'_'.join(re.findall('[A-Za-z0-9]+', shot.view.name))}.png": radiograph_png(shot, view_contours(case, shot))
+        f"{number:02d}_{'_'.join(re.findall('[A-Za-z0-9]+', shot.view.name))}.png": radiograph_png(
+            shot, view_contours(case, shot)
+        )
         for number, shot in enumerate(case.views, start=1)
     }
 

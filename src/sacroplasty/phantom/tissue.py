@@ -192,6 +192,30 @@ def _lumen(
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
+def _hip_bone(x: float, y: float, z: float, near: bool, block: float, g: Geometry, fine: float) -> tuple[int, float]:
+    """Hip bone, SI joint and femur; code 0 where there is none of them."""
+    scale = g.numbers[7]
+    hip = hip_solid(x, y, z, g)
+    carved = max(hip, g.numbers[4] - block)
+    if carved < 0.0:
+        label = 4 if x > 0.0 else 5
+        thick = (1.2 if z > -60 else 1.8) * (0.35 + 0.65 * scale) * (1.0 + 0.35 * texture(x, y, z, 11.0))
+        if carved > -thick:
+            return label + CORTEX, 480.0 + 400.0 * scale
+        base = g.hu[4] + (g.hu[5] - g.hu[4]) * _smooth(-z / 40.0) - 120.0 * _smooth((-carved - 4.0) / 6.0)
+        return label, _marrow(base, g) + 95.0 * _grain(x, y, z, fine) * (0.4 + 0.6 * scale)
+    if near and hip < -1.0 and 0.0 <= block <= g.numbers[4]:
+        return 12 if x > 0.0 else 13, 20.0
+    bone = femur(x, y, z)
+    if bone < 0.0:
+        if g.numbers[13] == 1.0 and x > 0.0:
+            return 30, 3071.0
+        label = 6 if x > 0.0 else 7
+        return (label + CORTEX, 1100.0) if bone > -2.0 else (label, 260.0 + 60.0 * _grain(x, y, z, fine))
+    return 0, 0.0
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
 def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int, float]:
     """Structure code (STRUCTURES, plus CORTEX in compact bone, or a tissue) and HU at a point."""
     surface = skin(x, y, z, g)
@@ -244,23 +268,9 @@ def tissue(x: float, y: float, z: float, g: Geometry, fine: float) -> tuple[int,
         if code:
             return code, hu
     if abs(x) > 26.0:
-        hip = hip_solid(x, y, z, g)
-        carved = max(hip, g.numbers[4] - block)
-        if carved < 0.0:
-            label = 4 if x > 0.0 else 5
-            thick = (1.2 if z > -60 else 1.8) * (0.35 + 0.65 * scale) * (1.0 + 0.35 * texture(x, y, z, 11.0))
-            if carved > -thick:
-                return label + CORTEX, 480.0 + 400.0 * scale
-            base = g.hu[4] + (g.hu[5] - g.hu[4]) * _smooth(-z / 40.0) - 120.0 * _smooth((-carved - 4.0) / 6.0)
-            return label, _marrow(base, g) + 95.0 * _grain(x, y, z, fine) * (0.4 + 0.6 * scale)
-        if near and hip < -1.0 and 0.0 <= block <= g.numbers[4]:
-            return 12 if x > 0.0 else 13, 20.0
-        bone = femur(x, y, z)
-        if bone < 0.0:
-            if g.numbers[13] == 1.0 and x > 0.0:
-                return 30, 3071.0
-            label = 6 if x > 0.0 else 7
-            return (label + CORTEX, 1100.0) if bone > -2.0 else (label, 260.0 + 60.0 * _grain(x, y, z, fine))
+        code, hu = _hip_bone(x, y, z, near, block, g, fine)
+        if code:
+            return code, hu
     return _soft(x, y, z, s, d, near, surface, g)
 
 
