@@ -20,11 +20,12 @@ from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Needle, Side, Trajectory
 from sacroplasty.space import Points
 
-# Margin beyond the required clearance that still counts as better, mm: from red (2) to green (5).
-_MARGIN_CAP_MM = 3.0
+# Margin beyond the required clearance by which its worth falls to 1/e, mm: from red (2) to green (5). More room always
+# counts, but less and less.
+_MARGIN_SCALE_MM = 3.0
 # What one unit of each objective is worth against the others when one of the Pareto set must go first: uncovered
-# lesion, missing margin, degrees off the ideal course, mm of path, steps off the approach's own way.
-_UNCOVERED, _MARGIN, _DEGREES, _LENGTH, _OFF_WAY = 4.0, 2.0, 1 / 30.0, 1 / 150.0, 1.0
+# lesion, want of margin, degrees off the ideal course, mm of path, steps off the approach's own way.
+_UNCOVERED, _MARGIN, _DEGREES, _LENGTH, _OFF_WAY = 4.0, 4.0, 1 / 30.0, 1 / 150.0, 1.0
 # Candidates whose coverage is worked out, and the samples it is counted on.
 _SHORTLIST, _COVERAGE_SAMPLES = 3000, 300
 # Two plans are clearly different when tips, entries or directions differ by this much.
@@ -36,7 +37,7 @@ _FINE_ENTRY_MM, _FINE_TIP_MM, _FINE_CELL_MM = 7.0, 4.0, 2.0
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Legal candidates of one approach: entries and tips (n, 3), and their objectives (n, 5), smaller is better:
-    missing margin (0..1), uncovered share, degrees off the course, length mm, and how far off the approach's own
+    want of margin (0..1), uncovered share, degrees off the course, length mm, and how far off the approach's own
     way: levels between the puncture of the canal and one below the target, or 1 where the SI joint is missed.
     """
 
@@ -77,7 +78,7 @@ def pool_of(scene: Scene, rule: ApproachRule, samples: LesionSamples, found: lis
         margins.append(candidates.margin_mm[legal])
         off_way.append(off)
     entry, tip = np.concatenate(entries), np.concatenate(tips)
-    margin = np.clip(1.0 - np.concatenate(margins) / _MARGIN_CAP_MM, 0.0, 1.0)
+    margin = np.exp(-np.maximum(np.concatenate(margins), 0.0) / _MARGIN_SCALE_MM)
     degrees, length = _course_off(scene, rule, entry, tip)
     objectives = np.stack([margin, np.zeros(len(entry)), degrees, length, np.concatenate(off_way)], axis=1)
     pool = Pool(entry, tip, objectives.astype(np.float64))

@@ -18,6 +18,7 @@ from sacroplasty.approach.distance import VOXEL_BOUND, Field, signed_distance_mm
 from sacroplasty.approach.skin import skin_normals, skin_points
 from sacroplasty.approach.tissue import Tissue, tissue_map
 from sacroplasty.errors import AnatomyError, GeometryError
+from sacroplasty.evidence import value
 from sacroplasty.lesion import Lesion
 from sacroplasty.plan import Level, Side
 from sacroplasty.space import Box, Grid, Points, Volume
@@ -172,17 +173,27 @@ def _tubes(anatomy: Anatomy) -> tuple[Tube, ...]:
 def _root_tube(root: RootCourse, anatomy: Anatomy) -> Tube | None:
     """A root from where it leaves the canal (inside, the canal itself is the keep-out); None where it never does."""
     points = np.asarray(root.points_mm)
-    canal = anatomy.labels.values.get("canal", -1)
-    outside = np.flatnonzero(anatomy.labels.at(points) != canal)
+    outside = np.flatnonzero(~_in_canal(points, anatomy))
     if not len(outside):
         return None
     first = int(outside[0])
     if first:
         steps = np.linspace(0.0, 1.0, 64)[:, None]
         leaving = points[first - 1] + steps * (points[first] - points[first - 1])
-        wall = leaving[int(np.argmax(anatomy.labels.at(leaving) != canal))]
+        wall = leaving[int(np.argmax(~_in_canal(leaving, anatomy)))]
         points = np.concatenate([wall[None], points[first:]])
     return Tube(root.name, ROOTS, points, root.radius_mm + root.uncertainty_mm, root.level, root.side)
+
+
+def _in_canal(points: Points, anatomy: Anatomy) -> npt.NDArray[np.bool_]:
+    """Whether positions (n, 3) of a root's course lie in the labelled canal, or nearer to the midline than its walls.
+
+    Half the width between the cornua stands for the walls: in thick slices the low canal is labelled in patches.
+    """
+    labelled = anatomy.labels.at(points) == anatomy.labels.values.get("canal", -1)
+    width = anatomy.hiatus.width_mm if anatomy.hiatus is not None else np.nan
+    half_mm = min(width if np.isfinite(width) else np.inf, value("anatomy.hiatus_width")) / 2
+    return np.asarray(labelled | (np.abs(anatomy.frame.coordinates(points)[:, 1]) < half_mm))
 
 
 def _foramen_tube(foramen: Foramen) -> Tube:
