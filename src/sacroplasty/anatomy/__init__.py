@@ -19,6 +19,7 @@ from sacroplasty.anatomy.structures import (
     SacralLevel,
     ThecalSac,
 )
+from sacroplasty.anatomy.zones import zone_at
 
 __all__ = [
     "STRUCTURES",
@@ -36,4 +37,5 @@ __all__ = [
     "fine_anatomy",
     "segment",
     "segment_bones",
+    "zone_at",
 ]

@@ -57,8 +57,9 @@ def state_foramina(
         if key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
         elif key in sure:
-            mouth = ways.along_tunnel(sure[key]) if key[2] is Face.POSTERIOR else sure[key]
-            foramina.append(_measured(key, on_surface(mouth, field.frame, surfaces[key[2]]), slice_mm))
+            mouth = on_surface(sure[key], field.frame, surfaces[key[2]])
+            mouth = ways.along_tunnel(mouth) if key[2] is Face.POSTERIOR else mouth
+            foramina.append(_measured(key, mouth, slice_mm))
         else:
             foramina.append(_inferred(field, key, expected_all[key], surfaces[key[2]], end_arc_mm))
     arcs, states, spreads = _level_arcs(assignment, gaps, expected_all, end_arc_mm)
