@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import importlib
 import itertools
 import os
 import random
@@ -141,6 +142,8 @@ def mutants(count: int) -> Iterator[list[object]]:
 def main() -> None:
     """Run all and write the table, row by row."""
     warnings.simplefilter("ignore")
+    # Loaded once here, so that every fork has it.
+    importlib.import_module("sacroplasty.io.dicom")
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     with (ROOT / "benchmarks" / "door_mutants.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
