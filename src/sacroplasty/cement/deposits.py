@@ -206,22 +206,11 @@ def run(
             flow.move(source, volume, tip, voxel, iterations)
             injected += volume
             time_s += volume / rate
-            syringe = (tip + drop) / 1e3
-            watch.see(
-                flow,
-                Moment(
-                    time_s,
-                    cement.start_age_s + time_s,
-                    injected,
-                    rate,
-                    tip / 1e3,
-                    syringe,
-                    drop / 1e3 / syringe,
-                    _lesion_fill(setting.tissue, flow.saturation, pore_ml),
-                    _leaked(setting.tissue, flow, watch.pore_ml),
-                    deposit.needle_number,
-                ),
-            )
+            pressures = (tip / 1e3, (tip + drop) / 1e3, drop / (tip + drop))
+            fill = _lesion_fill(setting.tissue, flow.saturation, pore_ml)
+            leaked = _leaked(setting.tissue, flow, watch.pore_ml)
+            at = (time_s, cement.start_age_s + time_s, injected, rate)
+            watch.see(flow, Moment(*at, *pressures, fill, leaked, deposit.needle_number))
             if progress is not None:
                 progress(injected / total, f"{injected:.1f} of {total:.1f} mL")
         if stopped:

@@ -175,6 +175,7 @@ class _Level:
 
     @staticmethod
     def zeros(shape: tuple[int, ...]) -> _Level:
+        """A level of empty arrays with one ghost layer round `shape`."""
         return _Level(*(np.zeros(tuple(n + 2 for n in shape), np.float32) for _ in range(8)))
 
 
