@@ -16,8 +16,8 @@ from tests.data import ROOT, real
 
 # A synthetic lytic sphere in the S1 body of each scan: centre (LPS mm) and radius, placed by eye.
 SPHERES = {
-    "taichi": ("taichi/ct_sacrum_0.7mm.nii.gz", None, "0,0,0,8"),
-    "acrin": ("acrin/ct_pelvis_4.25mm.nii.gz", None, "0,0,0,8"),
+    "taichi": ("taichi/ct_sacrum_0.7mm.nii.gz", None, "-14,55,-1242,8"),
+    "acrin": ("acrin/ct_pelvis_4.25mm.nii.gz", None, "-17,74,-731,8"),
     "totalsegmentator": ("totalsegmentator/ct_3mm.nii.gz", None, "0,-115,218,8"),
     "totalsegmentator-labels": ("totalsegmentator/ct_3mm.nii.gz", "totalsegmentator/labels_3mm.nii.gz", "0,-115,218,8"),
 }
