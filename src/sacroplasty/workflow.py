@@ -381,7 +381,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     from sacroplasty.phantom import named_case
 
     progress(0.0, f"Building the digital patient {name}")
-    patient = named_case(name)
+    patient = named_case(name, spacing_mm=(1.0, 1.0, 1.0), truth_spacing_mm=1.5)
     if (folder / "case.json").exists():
         shutil.rmtree(folder)
     stored = CaseFolder.create(folder, name)
