@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sacroplasty.case import Case, CaseFolder
+    from sacroplasty.space import LabelMap
 
 Progress = Callable[[float, str], None]
+
+DEMO_BONES = ("sacrum", "coccyx", "l5", "l4", "hip_left", "hip_right", "femur_left", "femur_right")
 
 
 def silent(fraction: float, message: str) -> None:
@@ -373,7 +376,7 @@ def run_all(stored: CaseFolder, parameters: Mapping[str, Any], progress: Progres
 
 
 def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
-    """The whole job on one of the papers' patients as a digital phantom."""
+    """The whole job on one of the papers' patients as a digital phantom, its bones given as labels."""
     import shutil
 
     from sacroplasty.case import CaseFolder
@@ -381,14 +384,26 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     from sacroplasty.phantom import named_case
 
     progress(0.0, f"Building the digital patient {name}")
-    patient = named_case(name, spacing_mm=(1.0, 1.0, 1.0), truth_spacing_mm=1.5)
+    patient = named_case(name, spacing_mm=(1.0, 1.0, 1.0))
     if (folder / "case.json").exists():
         shutil.rmtree(folder)
     stored = CaseFolder.create(folder, name)
     store_ct(stored, patient.ct, {"simulated": True, "phantom": name, "source": patient.source})
-    mask = folder / "lesion_mask.nii.gz"
+    mask, labels = folder / "lesion_mask.nii.gz", folder / "bone_labels.nii.gz"
     write_nifti(patient.lesion_mask.resampled(patient.ct.grid), mask)
-    return run_all(stored, {"lesion": LesionParameters(mask=mask)}, progress)
+    write_nifti(_bones(patient.anatomy.labels), labels)
+    given = {"segment": SegmentParameters(labels=labels), "lesion": LesionParameters(mask=mask)}
+    return run_all(stored, given, progress)
+
+
+def _bones(labels: LabelMap) -> LabelMap:
+    """Bones alone, as a network labels them: what lies inside the sacrum is left for the program to find."""
+    import numpy as np
+
+    from sacroplasty.space import LabelMap
+
+    kept = {value: name for value, name in labels.names.items() if name in DEMO_BONES}
+    return LabelMap(np.where(np.isin(labels.array, list(kept)), labels.array, 0), labels.grid, kept)
 
 
 def evidence_of(folder: Path) -> tuple[str, ...]:
