@@ -71,7 +71,7 @@ def test_inspect_answers_in_json(block_ct: Path) -> None:
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["verdict"] in {"accept", "warn"}
-    assert np.shape(found["stacks"][0]["corners_mm"]) == (8, 3)
+    assert np.shape(found["corners_mm"]) == (8, 3)
 
 
 def test_no_case(tmp_path: Path) -> None:

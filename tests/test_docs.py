@@ -42,11 +42,12 @@ def run(words: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: p.name)
 def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
+    scripts = [text for kind, text in blocks(page) if kind == "python"]
+    if scripts:
+        # A later block may use the names of an earlier one.
+        run([sys.executable, "-c", "\n".join(scripts)], tmp_path)
     for kind, text in blocks(page):
-        if kind == "python":
-            run([sys.executable, "-c", text], tmp_path)
-            continue
-        for line in text.splitlines():
+        for line in text.splitlines() if kind == "console" else ():
             if line.startswith("$ ") and not line[2:].startswith(ELSEWHERE):
                 run(command(line[2:]), tmp_path)
 

@@ -221,6 +221,8 @@ def inspect(
     found = inspect_image(path)
     if json_output:
         print(json.dumps(encode(found), indent=1, ensure_ascii=False))
+    elif found.rejected:
+        _say(f"{found.code} {found.message}")
     else:
         print(found.describe())
     if found.rejected:

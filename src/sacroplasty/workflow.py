@@ -70,7 +70,9 @@ class PlanParameters:
 
     approach: tuple[str, ...] = option((), "Approach to plan; may be repeated. All of them where none is given.")
     gauge: int = option(13, "Needle gauge, 8 to 15.")
-    guidance: str = option("fluoroscopy", "Guidance that sets the placement error: fluoroscopy, ct, cbct, navigation.")
+    guidance: str = option(
+        "fluoroscopy", "Guidance that sets the placement error: fluoroscopy, ct, ct-laser, cone-beam-ct, navigation."
+    )
 
 
 @dataclass(frozen=True)
