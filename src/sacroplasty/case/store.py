@@ -22,7 +22,7 @@ from sacroplasty import __version__
 from sacroplasty.case.audit import append_entry, read_trail
 from sacroplasty.case.codec import Heavy, decode, encode, from_json, to_json
 from sacroplasty.errors import CaseError
-from sacroplasty.io import read_nifti, write_nifti
+from sacroplasty.io import read_nifti, write_atomically, write_nifti
 
 SCHEMA_VERSION = 1
 INDEX = "case.json"
@@ -48,13 +48,7 @@ def _sync(path: Path) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     """Replace a small file in one step that survives a power cut."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
-    _sync(path.parent)
+    write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
 class CaseFolder:
