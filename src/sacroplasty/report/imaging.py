@@ -236,9 +236,9 @@ def _draw(axes: Any, plane: Plane, overlay: Overlay, points: Points, across: Poi
 
 
 def occupancy(mask: Mask, points: Points) -> npt.NDArray[np.float32]:
-    """Trilinear occupancy (0..1) of a mask at positions, so that outlines are smooth between voxels."""
-    low, high = points.reshape(-1, 3).min(axis=0), points.reshape(-1, 3).max(axis=0)
-    box = mask.grid.box_around([low, high], 2.0)
+    """Trilinear occupancy (0..1) of a mask on a raster of points (rows, columns, 3), smooth between voxels."""
+    corners = points[np.ix_((0, -1), (0, -1))].reshape(-1, 3)
+    box = mask.grid.box_around([corners.min(axis=0), corners.max(axis=0)], 2.0)
     part = mask.cropped(box)
     return Volume(part.array.astype(np.float32), part.grid, "1").sampled(points, outside=0.0)
 

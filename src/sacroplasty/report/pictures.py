@@ -113,7 +113,7 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
 def radiograph_png(shot: Radiograph, contours: Sequence[Contour] = ()) -> bytes:
     """A radiograph for the eye as PNG: side letters, angles, position and scale burnt in."""
     buffer = io.BytesIO()
-    Image.fromarray(displayed(shot, contours).rgb).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(displayed(shot, contours).rgb).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
