@@ -124,7 +124,7 @@ def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any
         raise InputError("The lesion is given more than once", got=" and ".join(given), remedy="Give one of them")
     progress(0.1, "Measuring the lesion")
     if parameters.mask:
-        mask = require_mask_on_grid(read_mask(parameters.mask), case.ct.grid)
+        mask = require_mask_on_grid(read_mask(parameters.mask), case.ct.grid, ct=case.ct)
         return (lesion_from_mask(case.ct, anatomy, mask, resample=True),)
     if parameters.sphere:
         x, y, z, radius = numbers(parameters.sphere, 4, "--lesion-sphere X,Y,Z,R")
