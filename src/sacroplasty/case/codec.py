@@ -32,7 +32,7 @@ LARGEST_ARRAY_AS_TEXT = 2048
 
 
 def to_json(data: object) -> str:
-    """Text, keys in the order of their making, one value per line, ending with a newline; refuses non-finite numbers."""
+    """Text, keys in the order of their making, ending with a newline; refuses numbers that are not finite."""
     try:
         return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
