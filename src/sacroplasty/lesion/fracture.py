@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import value
-from sacroplasty.lesion.density import MAD_TO_SD, expected_hu
+from sacroplasty.lesion.density import MAD_TO_SD, SMOOTHING_MM, expected_hu, smoothed
 from sacroplasty.lesion.lesion import Fracture, FractureKind
 from sacroplasty.lesion.region import CORTEX_MM, Bools, Region, distance_mm, region_of
 from sacroplasty.plan import DenisZone, Side, as_point
@@ -27,6 +27,8 @@ CAP_HU = 250.0
 NEAR_MM, COSINE = 1.6, 0.8
 # Planes are tried through this many of the strongest voxels, and refitted this often.
 SEEDS, REFITS = 150, 3
+# How far beside a plane its sides are looked at.
+SIDE_MM = 3.0
 # The plane's area is counted in cells of this size; holes up to a cell are bridged.
 CELL_MM = 1.5
 
@@ -114,6 +116,8 @@ def _described(
     index, area, filled = _patches(index, normal, region.spacing_mm)
     if not len(index) or filled < value("assumptions.fracture_filled"):
         return None
+    if _contrast_hu(region, index, normal) < value("assumptions.fracture_contrast"):
+        return None
     place = tuple(index.T)
     points = region.grid.patient_from_voxel.points(index)
     world = region.grid.patient_from_voxel.vectors(normal)
@@ -136,6 +140,17 @@ def _side(region: Region, points: Points) -> Side | None:
 def _gap(gaps: npt.NDArray[np.float32]) -> float | None:
     nearest = float(gaps.min())
     return nearest if np.isfinite(nearest) else None
+
+
+def _contrast_hu(region: Region, index: npt.NDArray[np.int64], normal: Points) -> float:
+    """By how much both sides of a plane are denser than it; a step between two kinds of marrow has one such side."""
+    hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)
+    step = SIDE_MM / region.spacing_mm * normal
+    at, *sides = (
+        float(np.median(ndimage.map_coordinates(hu, (index + shift).T, order=1, mode="nearest")))
+        for shift in (0 * step, step, -step)
+    )
+    return min(sides) - at
 
 
 def _patches(
