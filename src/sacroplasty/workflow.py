@@ -176,15 +176,19 @@ def _plan(case: Case, parameters: PlanParameters, progress: Progress) -> Any:
 
 
 def _views(case: Case, parameters: ViewsParameters, progress: Progress) -> Any:
-    from sacroplasty.fluoroscopy import render, views_for
+    from dataclasses import replace
+
+    from sacroplasty.fluoroscopy import planned_views, render
 
     anatomy, plan = case.require("anatomy"), require_plan(case)
     progress(0.05, "Choosing the views")
-    views = views_for(plan, anatomy, case.ct, lesion=case.lesion)
+    found = planned_views(plan, anatomy, case.ct, lesion=case.lesion)
+    reached = [planned for planned in found if planned.reach.possible]
     shots = []
-    for number, view in enumerate(views):
-        progress(0.1 + 0.9 * number / len(views), f"Rendering {view.name}")
-        shots.append(render(case.ct, view, needles=plan.needles))
+    for number, planned in enumerate(reached):
+        progress(0.1 + 0.9 * number / len(reached), f"Rendering {planned.view.name}")
+        shot = render(case.ct, planned.view, needles=plan.needles)
+        shots.append(replace(shot, purpose=planned.purpose, visibility=planned.visibility))
     return tuple(shots)
 
 
