@@ -138,9 +138,7 @@ class Episode(Edited, Table):
     contacts: Mapped[list[ContactRecord]] = relationship(
         cascade="all, delete-orphan", order_by="(ContactRecord.day.nulls_last(), ContactRecord.id)"
     )
-    pain_scores: Mapped[list[PainRecord]] = relationship(
-        cascade="all, delete-orphan", order_by="PainRecord.order"
-    )
+    pain_scores: Mapped[list[PainRecord]] = relationship(cascade="all, delete-orphan", order_by="PainRecord.order")
 
 
 class EarlierTreatment(Edited, Table):
@@ -211,12 +209,8 @@ class Procedure(Edited, Table):
     leak_modality: Mapped[str | None] = _words(vocabulary.MODALITY)
     leak_verdict: Mapped[str | None]
     days_in_hospital: Mapped[float | None]
-    checklist: Mapped[list[ChecklistItem]] = relationship(
-        cascade="all, delete-orphan", order_by="ChecklistItem.order"
-    )
-    deposits: Mapped[list[Deposit]] = relationship(
-        cascade="all, delete-orphan", order_by="Deposit.order"
-    )
+    checklist: Mapped[list[ChecklistItem]] = relationship(cascade="all, delete-orphan", order_by="ChecklistItem.order")
+    deposits: Mapped[list[Deposit]] = relationship(cascade="all, delete-orphan", order_by="Deposit.order")
     leaks: Mapped[list[LeakRecord]] = relationship(
         cascade="all, delete-orphan", order_by="(LeakRecord.order, LeakRecord.id)"
     )
