@@ -7,7 +7,7 @@ import queue
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi import Path as InPath
@@ -54,10 +54,9 @@ class Listeners:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the server was started with: folders to import from and archives, each by its name."""
+    """What the server was started with: folders to import from, by name."""
 
     folders: dict[str, Path] = field(default_factory=dict)
-    archives: dict[str, Any] = field(default_factory=dict)
 
 
 class Station:
