@@ -67,7 +67,7 @@ class Station:
         self.setup = setup or Setup()
         self.warm = Warm(self.library)
         self.images = Images(self.library, self.warm)
-        self.surfaces = Surfaces(self.library, self.warm)
+        self.surfaces = Surfaces(self.library, self.warm, self.images)
         self.listeners = Listeners()
         for identifier in self.library.identifiers():
             self.library.recover(identifier)

@@ -112,7 +112,27 @@ WORK: dict[str, Work] = {
     "simulate shots": guiding.simulate, "read shots": guiding.read, "register": guiding.find_patient,
 }  # fmt: skip
 
+# Work after which the case looks otherwise.
+CHANGING = frozenset({"run", "demo", "import", "draw"})
+
 
 def perform(root: Path, job: Job, progress: Progress) -> dict[str, Any]:
-    """Do a job's work; the result is what the page needs to go on."""
-    return WORK[job.kind](Library(root), job, progress)
+    """Do a job's work; the result is what the page needs to go on, and what it will draw lies ready."""
+    library = Library(root)
+    result = WORK[job.kind](library, job, progress)
+    if job.case is not None and job.kind in CHANGING:
+        progress(0.99, "Preparing the pictures")
+        prepare(library, job.case)
+    return result
+
+
+def prepare(library: Library, case: str) -> None:
+    """Make the files that the page draws, so that looking at the case computes nothing."""
+    from sacroplasty.workstation.images import Images
+    from sacroplasty.workstation.surfaces import Surfaces
+    from sacroplasty.workstation.warm import Warm
+
+    warm = Warm(library)
+    images = Images(library, warm)
+    images.prepare(case)
+    Surfaces(library, warm, images).prepare(case)
