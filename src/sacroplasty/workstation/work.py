@@ -1,0 +1,144 @@
+"""What a worker does for each kind of job. Every kind can be begun again: what is stored already is not done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sacroplasty.case import CaseFolder
+from sacroplasty.errors import CaseError, InputError
+from sacroplasty.workflow import (
+    STAGES,
+    Progress,
+    demo_case,
+    downstream,
+    load_case,
+    made_from,
+    require_plan,
+    run_stage,
+    stage,
+)
+from sacroplasty.workstation.jobs import Job
+from sacroplasty.workstation.library import Library, digest_of, revision_of
+
+Work = Callable[[Library, Job, Progress], dict[str, Any]]
+
+
+class WorkingFolder(CaseFolder):
+    """A case whose notes may be edited while a stage is computed: a result is stored if what it was made from stands.
+
+    The revision may have moved on, by patient facts for example; the images and results behind a stage may not.
+    """
+
+    @staticmethod
+    def begin(path: Path) -> WorkingFolder:
+        """The case at the start of the work."""
+        found = CaseFolder.open(path)
+        return WorkingFolder(found.path, found.index)
+
+    def write(self, stage: str, fill: Callable[[Path], None], *, forget: tuple[str, ...] = (), **facts: object) -> None:
+        """Store the result of a stage, unless one of the results behind it was changed meanwhile."""
+        current = Library(self.path.parent).open(self.path.name)
+        source = facts.get("made_from")
+        used = tuple(str(name) for name in source) if isinstance(source, dict) else ()
+        if digest_of(current, *used) != digest_of(self, *used):
+            raise CaseError(
+                "What this stage was made from was changed meanwhile", got=", ".join(used), remedy="Run the stage again"
+            )
+        self.index = current.index
+        names = (*forget, *(later for later in _later(stage) if self.has(later)))
+        super().write(stage, fill, forget=tuple(dict.fromkeys(names)), **facts)
+
+
+def _later(name: str) -> tuple[str, ...]:
+    return downstream(name) if any(one.name == name for one in STAGES) else ()
+
+
+def parameters_of(name: str, values: dict[str, Any]) -> Any:
+    """A stage's parameters from what a job carries; InputError for values of the wrong kind."""
+    kind = stage(name).parameters
+    given: dict[str, Any] = {}
+    for one in dataclasses.fields(kind):
+        if one.name not in values or values[one.name] is None:
+            continue
+        content = values[one.name]
+        if isinstance(one.default, tuple):
+            content = tuple(str(part) for part in (content if isinstance(content, list) else [content]))
+        elif one.name in {"labels", "mask"}:
+            content = Path(content)
+        elif isinstance(one.default, int) and not isinstance(content, int):
+            raise InputError(f"{one.name} needs a whole number", got=str(content)[:40])
+        elif isinstance(one.default, str) and not isinstance(content, str):
+            raise InputError(f"{one.name} needs a word", got=str(content)[:40])
+        elif one.default is None and not isinstance(content, str | float | int):
+            raise InputError(f"{one.name} needs a number or a word", got=str(content)[:40])
+        given[one.name] = content
+    return kind(**given)
+
+
+def _ended(library: Library, job: Job) -> dict[str, Any]:
+    assert job.case is not None
+    return {"case": job.case, "revision": revision_of(library.open(job.case))}
+
+
+def _stage(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+    assert job.case is not None
+    name, folder = job.arguments["stage"], WorkingFolder.begin(library.open(job.case).path)
+    if name == "venogram":
+        _venogram(folder, progress)
+    else:
+        run_stage(folder, name, parameters_of(name, job.arguments["parameters"]), progress)
+    return _ended(library, job)
+
+
+def _venogram(folder: WorkingFolder, progress: Progress) -> None:
+    from sacroplasty.cement import simulate_venogram
+    from sacroplasty.evidence import collected
+
+    case = load_case(folder)
+    plan = require_plan(case)
+    progress(0.1, "Simulating the venogram")
+    with collected() as keys:
+        result = simulate_venogram(case.ct, case.require("anatomy"), case.require("lesions")[0], plan)
+    likeness = dataclasses.replace(stage("cement"), name="venogram", needs=("anatomy", "lesions", "plans"))
+    folder.write_value("venogram", result, evidence=sorted(keys), made_from=made_from(folder, likeness))
+
+
+def _run(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+    """Every stage that is missing, in order; views and cement are left out where no approach is feasible."""
+    assert job.case is not None
+    folder = WorkingFolder.begin(library.open(job.case).path)
+    case = load_case(folder)
+    missing = [one for one in STAGES if not folder.has(one.name)]
+    for number, one in enumerate(missing):
+        if one.name in {"views", "cement"} and case.plan is None:
+            continue
+
+        def part(fraction: float, message: str, number: int = number) -> None:
+            progress((number + fraction) / len(missing), message)
+
+        part(0.0, one.help)
+        given = parameters_of(one.name, job.arguments.get("parameters", {}).get(one.name, {}))
+        case = run_stage(folder, one.name, given, part, case)
+    return _ended(library, job)
+
+
+def _demo(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+    assert job.case is not None
+    path = library.root / job.case
+    labels, mask = path / "bone_labels.nii.gz", path / "lesion_mask.nii.gz"
+    if labels.exists() and mask.exists() and (path / "case.json").exists():
+        given = {"segment": {"labels": str(labels)}, "lesion": {"mask": str(mask)}}
+        return _run(library, dataclasses.replace(job, arguments={"parameters": given}), progress)
+    demo_case(job.arguments["name"], path, progress)
+    return _ended(library, job)
+
+
+WORK: dict[str, Work] = {"stage": _stage, "run": _run, "demo": _demo}
+
+
+def perform(root: Path, job: Job, progress: Progress) -> dict[str, Any]:
+    """Do a job's work; the result is what the page needs to go on."""
+    return WORK[job.kind](Library(root), job, progress)
