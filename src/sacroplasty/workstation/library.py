@@ -9,7 +9,7 @@ import hashlib
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,8 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 INDEX = "case.json"
 # A worker swaps a committed stage into place within this time.
 _SWAP_S = 2.0
+# Parsed stage files that are kept.
+_PARSED = 64
 
 
 class Library:
@@ -32,7 +34,16 @@ class Library:
         self.root = root.resolve()
         self.state = self.root / ".workstation"
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.parsed: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
+        self._keeping = threading.Lock()
         self._locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
+
+    def keep(self, key: tuple[str, str, str], content: Any) -> None:
+        """Remember parsed content, the latest few."""
+        with self._keeping:
+            self.parsed[key] = content
+            while len(self.parsed) > _PARSED:
+                self.parsed.popitem(last=False)
 
     def identifiers(self) -> tuple[str, ...]:
         """Every case, in the order of names."""
@@ -116,14 +127,23 @@ def digest_of(folder: CaseFolder, *stages: str) -> str:
 
 
 def stored_json(library: Library, identifier: str, stage: str) -> Any:
-    """The JSON of a stored stage, checked against its hash; 404 where it was not run."""
+    """The JSON of a stored stage, checked against its hash when it is first read; not to be changed by the caller.
+
+    404 where the stage was not run.
+    """
     deadline = time.monotonic() + _SWAP_S
     while True:
         folder = library.open(identifier)
         if not folder.has(stage):
             raise not_there(f"The case has no {stage} yet", remedy=f"Run the stage {stage} first")
+        key = (identifier, stage, digest_of(folder, stage))
+        if (known := library.parsed.get(key)) is not None:
+            return known
         try:
-            return from_json(folder.file(stage, f"{stage}.json").read_text(encoding="utf-8"), f"{stage}.json")
+            path = folder.file(stage, f"{stage}.json")
+            found = from_json(path.read_text(encoding="utf-8"), path.name)
+            library.keep(key, found)
+            return found
         except (CaseError, OSError):
             if time.monotonic() > deadline:
                 raise

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from sacroplasty.approach import evaluate_path
-from sacroplasty.case import CaseFolder, decode, encode
+from sacroplasty.case import CaseFolder, encode
 from sacroplasty.errors import InputError
 from sacroplasty.evidence import collected
 from sacroplasty.plan import Approach, Needle, Plan, Point, Trajectory
 from sacroplasty.report.plan_report import spoken
 from sacroplasty.workflow import downstream, evidence_keys
-from sacroplasty.workstation.library import Library, revision_of, stored_json
+from sacroplasty.workstation.library import revision_of
 from sacroplasty.workstation.refusals import UNPROCESSABLE, Refused, not_there
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
 
@@ -69,14 +69,9 @@ def shown(plan: Plan) -> dict[str, Any]:
     return data
 
 
-def stored_plans(library: Library, identifier: str) -> tuple[Plan, ...]:
-    """The plans of a case, read from its plan.json alone."""
-    return cast(tuple[Plan, ...], decode(tuple[Plan, ...], stored_json(library, identifier, "plan")))
-
-
-def plan_of_rank(library: Library, identifier: str, rank: int | None) -> Plan:
+def plan_of_rank(here: Station, case: str, rank: int | None) -> Plan:
     """The plan of a rank, or the chosen one."""
-    plans = stored_plans(library, identifier)
+    plans = here.warm.plans(case)
     found = next((p for p in plans if (p.feasible if rank is None else p.rank == rank)), None)
     if found is None:
         what = "No approach is feasible" if rank is None else "There is no plan of this rank"
@@ -87,7 +82,7 @@ def plan_of_rank(library: Library, identifier: str, rank: int | None) -> Plan:
 @router.get("/cases/{case}/plans")
 def plans(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """Every plan by rank; `chosen` is the place of the one in use."""
-    found = stored_plans(here.library, case)
+    found = here.warm.plans(case)
     response.headers.update(etag(revision_of(here.library.open(case))))
     chosen = next((n for n, plan in enumerate(found) if plan.feasible), None)
     return {"plans": [shown(plan) for plan in found], "chosen": chosen}
@@ -140,7 +135,7 @@ def adopt(here: Here, case: CaseId, body: AdoptedPath, if_match: IfMatch = None)
     here.jobs.require_idle(case)
     with here.library.writing(case, if_match) as folder, collected() as keys:
         plan = judged(here, case, body)
-        others = stored_plans(here.library, case)
+        others = here.warm.plans(case)
         order = [plan, *others] if plan.feasible else [*others, plan]
         details = {"reason": body.reason, "approach": plan.approach.value, "feasible": plan.feasible}
         ranked = _store(folder, order, sorted({*keys, *evidence_keys(folder)}), "own path adopted", details)
@@ -152,8 +147,8 @@ def choose(here: Here, case: CaseId, body: Choice, if_match: IfMatch = None) -> 
     """Put one of the stored plans first."""
     here.jobs.require_idle(case)
     with here.library.writing(case, if_match) as folder:
-        others = list(stored_plans(here.library, case))
-        plan = plan_of_rank(here.library, case, body.rank)
+        others = list(here.warm.plans(case))
+        plan = plan_of_rank(here, case, body.rank)
         if not plan.feasible:
             raise Refused(UNPROCESSABLE, "This approach is not feasible", got=" ".join(plan.reasons)[:200])
         order = [plan, *(other for other in others if other.rank != plan.rank)]
@@ -188,7 +183,7 @@ def _load(here: Station, case: str) -> None:
     from sacroplasty.workstation.routes.radiographs import first_view
 
     try:
-        plan = plan_of_rank(here.library, case, None)
+        plan = plan_of_rank(here, case, None)
         path: tuple[Point, Point] = (plan.first.trajectory.entry_mm, plan.first.trajectory.target_mm)
         body = PathBody(approach=plan.approach, entry_mm=path[0], target_mm=path[1])
         judged(here, case, body)

@@ -110,7 +110,7 @@ def needles_of(here: Station, case: str, shot: Shot) -> tuple[NeedlePlan, ...]:
         path = Trajectory(point_of(shot.entry), point_of(shot.target))
         found: tuple[NeedlePlan, ...] = (NeedlePlan(Needle.gauge(shot.gauge), path),)
     elif shot.plan is not None:
-        found = plan_of_rank(here.library, case, shot.plan).needles
+        found = plan_of_rank(here, case, shot.plan).needles
     else:
         return ()
     if shot.depth_mm is None:
