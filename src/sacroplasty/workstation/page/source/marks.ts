@@ -70,7 +70,7 @@ export function annotate(f: Frame, title: string, lines: readonly string[], simu
   c.lineTo(width - pad, height - pad);
   c.stroke();
   text(f, `${bar} mm`, width - pad - pixels / 2, height - pad - 9 * ratio, "center", 11);
-  text(f, simulated ? "SIMULATED · not for clinical use" : "not for clinical use", pad, height - pad, "left", 10, "#a9b3bd", 400);
+  text(f, simulated ? "SIMULATED · not for clinical use" : "not for clinical use", pad, height - pad - 22 * ratio, "left", 10, "#a9b3bd", 400);
 }
 
 /** Page-pixel distance from the focus to the handles that rotate the lines. */

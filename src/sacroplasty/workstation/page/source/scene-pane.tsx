@@ -38,7 +38,7 @@ export function meshFrom(bytes: ArrayBuffer, colour: Vec3, opacity: number): Mes
   return { points, triangles, normals: normalsOf(points, triangles), colour, opacity };
 }
 
-const OPACITY: Record<string, number> = { bone: 0.16, joint: 0.35, canal: 0.35, skin: 0.05, vessel: 1, organ: 0.3, lesion: 1, cement: 1, metal: 1 };
+const OPACITY: Record<string, number> = { bone: 0.3, joint: 0.35, canal: 0.35, skin: 0.05, vessel: 1, organ: 0.3, lesion: 1, cement: 1, metal: 1 };
 
 function colour(info: SurfaceInfo): Vec3 {
   return info.kind === "bone" ? (info.name === "sacrum" ? [170, 205, 230] : COLOURS["bone"]!) : colourOf(info.name, info.kind);

@@ -21,7 +21,8 @@ export function AnatomyStage() {
       </Section>
     );
   }
-  const confidences = Object.entries(a.confidences ?? {});
+  // Each foramen has its own line in the table below.
+  const confidences = Object.entries(a.confidences ?? {}).filter(([name]) => !/foramen|landmark/.test(name));
   return (
     <>
       <Section title="Found" aside={<RunButton name="segment" words="Segment again" needs={["images"]} />}>

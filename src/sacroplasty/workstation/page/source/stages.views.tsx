@@ -40,28 +40,40 @@ export function ViewsPicture() {
   );
 }
 
-/** The C-arm seen from the feet and from the patient's left: where the detector stands over the prone patient. */
+/** Which side of the patient is on the viewer's left, seen from the foot of the table, and what is at its head end. */
+const LYING: Record<string, [string, string, string, string]> = {
+  HFP: ["L", "R", "H", "F"], HFS: ["R", "L", "H", "F"], FFP: ["R", "L", "F", "H"], FFS: ["L", "R", "F", "H"],
+};
+
+/** Where the detector stands in the room, from the table's foot and from its side; console angles know no patient. */
 function ArmDrawing() {
+  const sides = LYING[arm.value.patient_position];
+  if (!sides) return <div class="arm-drawing" />;
   const one = (label: string, angle: number, left: string, right: string) => {
     const a = (angle * Math.PI) / 180;
-    const end = (r: number): [number, number] => [60 + r * Math.sin(a), 52 - r * Math.cos(a)];
-    const [dx, dy] = end(38);
-    const [sx, sy] = end(-38);
+    const end = (r: number): [number, number] => [60 + r * Math.sin(a), 54 - r * Math.cos(a)];
+    const [dx, dy] = end(40);
+    const [sx, sy] = end(-40);
     return (
       <figure>
         <svg viewBox="0 0 120 108" role="img" aria-label={`${label}: ${angle.toFixed(0)} degrees`}>
-          <ellipse cx="60" cy="54" rx="26" ry="13" class="patient" /><line x1="26" x2="94" y1="69" y2="69" class="table" />
+          <ellipse cx="60" cy="54" rx="26" ry="12" class="patient" /><line x1="26" x2="94" y1="68" y2="68" class="table" />
           <line x1={sx} y1={sy} x2={dx} y2={dy} class="beam" />
           <circle cx={sx} cy={sy} r="4" class="source" />
           <line x1={dx - 12 * Math.cos(a)} y1={dy - 12 * Math.sin(a)} x2={dx + 12 * Math.cos(a)} y2={dy + 12 * Math.sin(a)} class="detector" />
-          <text x="6" y="58">{left}</text><text x="114" y="58" text-anchor="end">{right}</text>
+          <text x="4" y="58">{left}</text><text x="116" y="58" text-anchor="end">{right}</text>
         </svg>
         <figcaption>{label}</figcaption>
       </figure>
     );
   };
-  // Prone, seen from the feet: the patient's left is on the viewer's left; seen from the patient's left side, the head is on the left.
-  return <div class="arm-drawing">{one("from the feet (LAO / RAO)", -arm.value.lao_deg, "L", "R")}{one("from the left (CRA / CAU)", -arm.value.cra_deg, "H", "F")}</div>;
+  return (
+    <div class="arm-drawing">
+      {one("from the foot of the table", arm.value.lao_deg, sides[0], sides[1])}
+      {one("from the side", -arm.value.cra_deg, sides[2], sides[3])}
+      <p class="quiet small">Letters are the patient's. White: detector, dot: source. Console angles count as if the patient lay supine, head first.</p>
+    </div>
+  );
 }
 
 export function ViewsStage() {

@@ -96,11 +96,14 @@ export function Choice({ label, value, options, onChange, empty }: {
 }
 
 export function Field({ label, value, onInput, type = "text", step, min, max, placeholder }: {
-  label: string; value: string; onInput: (value: string) => void; type?: string; step?: string; min?: string; max?: string; placeholder?: string;
+  label: string; value: string; onInput: (value: string) => void; type?: "text" | "number" | "date"; step?: string; min?: string; max?: string; placeholder?: string;
 }) {
+  const take = (event: { currentTarget: HTMLInputElement }): void => onInput(event.currentTarget.value);
   return (
     <label class="field"><span>{label}</span>
-      <input type={type} value={value} step={step} min={min} max={max} placeholder={placeholder} onInput={(event) => onInput(event.currentTarget.value)} />
+      {type === "number" && <input type="number" value={value} step={step} min={min} max={max} placeholder={placeholder} onInput={take} />}
+      {type === "date" && <input type="date" value={value} onInput={take} />}
+      {type === "text" && <input type="text" dir="auto" value={value} placeholder={placeholder} onInput={take} />}
     </label>
   );
 }

@@ -109,9 +109,12 @@ export function resetView(): void {
     straighten();
     focus.value = start;
     viewCentre.value = lesions.value.length ? start : centreOf(image);
-    mmPerPixel.value = Math.min(1.2, Math.max(...extent.slice(0, 2)) / 420);
+    mmPerPixel.value = Math.min(1.2, Math.max(...extent.slice(0, 2)) / (lesions.value.length ? 520 : 420));
   });
 }
+
+/** The view is the page's own choice, which a lesion that arrives later may still improve. */
+let ownChoice = false;
 
 const affineOf = (level: ImageInfo["levels"][number]): number[] => {
   const { direction: d, spacing_mm: s, origin_mm: o } = level;
@@ -162,7 +165,8 @@ export async function loadImages(list: readonly ImageInfo[]): Promise<void> {
         ct.value = first;
         ctRange.value = [info.lowest, info.highest];
         ctLevel.value = { shown: start.level, finest };
-        if (!restoreView()) resetView();
+        ownChoice = !restoreView();
+        if (ownChoice) resetView();
       });
     }
     await loadOverlays(image, signal);
@@ -217,6 +221,11 @@ function restoreView(): boolean {
 /** Starts the page's own bookkeeping: load pictures when the list changes, remember the view. */
 export function startViewer(): void {
   effect(() => void loadImages(images.value));
+  effect(() => {
+    if (!lesions.value.length || !ct.value || !ownChoice) return;
+    ownChoice = false;
+    resetView();
+  });
   let timer = 0;
   effect(() => {
     const kept: Kept = {
