@@ -1,7 +1,7 @@
 /** The page: top bar, rail of stages, panes, panel, jobs, help. */
 
 import { signal, useSignal } from "@preact/signals";
-import { render } from "preact";
+import { Component, render, type ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
 import { COLOURS, colourOf, css } from "./colours";
@@ -163,6 +163,20 @@ const PANELS: Record<StageKey, () => preact.JSX.Element> = {
   rehearsal: RehearsalStage, guidance: GuidanceStage, cement: CementStage, report: ReportStage, procedure: ProcedureStage, "follow-up": FollowUpStage, cohort: CohortStage,
 };
 
+/** Holds a panel that fails, so that the rest of the page and its pictures stay. */
+class Held extends Component<{ children: ComponentChildren }, { failure: string }> {
+  override state = { failure: "" };
+
+  override componentDidCatch(error: Error): void {
+    this.setState({ failure: error.message });
+  }
+
+  override render() {
+    if (!this.state.failure) return this.props.children;
+    return <p class="blocker pad" role="alert">This part of the page failed and is not shown: {this.state.failure}</p>;
+  }
+}
+
 function Work() {
   useViews();
   const key = stage.value;
@@ -170,11 +184,11 @@ function Work() {
   const needsCase = key !== "import" && key !== "cohort";
   if (needsCase && !details.value) return <main class="whole"><p class="quiet pad">The case is loading …</p></main>;
   const Panel = PANELS[key];
-  if (!PICTURED.has(key)) return <main class="whole" key={`${key}${caseId.value}`}><Panel /></main>;
+  if (!PICTURED.has(key)) return <main class="whole" key={`${key}${caseId.value}`}><Held><Panel /></Held></main>;
   return (
     <main class="work">
-      <div class="pictures">{SLICED.has(key) && <Toolbar />}<Pictures /></div>
-      <aside class="panel" key={`${key}${caseId.value}`} aria-label={STAGES.find(([name]) => name === key)![1]}><RunAll /><Panel /></aside>
+      <div class="pictures"><Held key={key}>{SLICED.has(key) && <Toolbar />}<Pictures /></Held></div>
+      <aside class="panel" key={`${key}${caseId.value}`} aria-label={STAGES.find(([name]) => name === key)![1]}><Held><RunAll /><Panel /></Held></aside>
     </main>
   );
 }

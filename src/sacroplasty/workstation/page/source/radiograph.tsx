@@ -33,60 +33,112 @@ export function query(shot: Shot): string {
   return parts.join("&");
 }
 
-export function Radiograph({ shot, words, overlays = true, onPick, onShot }: {
-  shot: Shot; words: string; overlays?: boolean; onPick?: (column: number, row: number) => void; onShot?: (info: ShotInfo) => void;
+export function Radiograph({ shot, words, overlays = true, onShot }: {
+  shot: Shot; words: string; overlays?: boolean; onShot?: (info: ShotInfo) => void;
 }) {
-  const image = useSignal<string | null>(null);
-  const info = useSignal<ShotInfo | null>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const held = useSignal<{ picture: ImageBitmap; info: ShotInfo } | null>(null);
   const failure = useSignal<string | null>(null);
   const behind = useSignal(false);
   const alive = useRef(true);
   const fetchNewest = useRef(newestOnly(async (asked: string, address: string) => {
     const began = performance.now();
     try {
-      const [picture, facts] = await Promise.all([
-        ask(`${address}/radiograph.png?${asked}`).then((a) => a.blob()), getJson<ShotInfo>(`${address}/radiograph.json?${asked}`)]);
+      // A picture and its geometry are shown together or not at all.
+      const [picture, info] = await Promise.all([
+        ask(`${address}/radiograph.png?${asked}&marks=false`).then((a) => a.blob()).then(createImageBitmap),
+        getJson<ShotInfo>(`${address}/radiograph.json?${asked}`)]);
       if (!alive.current) return;
-      const old = image.value;
-      image.value = URL.createObjectURL(picture);
-      if (old) URL.revokeObjectURL(old);
-      info.value = facts;
+      held.value = { picture, info };
       failure.value = null;
-      onShot?.(facts);
+      onShot?.(info);
       lastRadiograph.milliseconds = performance.now() - began;
     } catch (error) {
       if (!alive.current) return;
-      image.value = info.value = null;
+      held.value = null;
       failure.value = error instanceof Error ? error.message : String(error);
     } finally {
       behind.value = false;
     }
   }));
   const asked = query({ size: 256, ...shot });
+  const draw = (): void => {
+    const c = canvas.current;
+    if (!c || !held.value) return;
+    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const side = Math.max(64, Math.round(Math.min(c.clientWidth, c.clientHeight) * ratio));
+    c.width = c.height = side;
+    burnt(c, held.value.picture, held.value.info, overlays ? overlayKinds.value : {}, ratio);
+  };
   useEffect(() => {
     behind.value = true;
     fetchNewest.current(asked, base.value);
   }, [asked, base.value]);
-  useEffect(() => () => { alive.current = false; if (image.value) URL.revokeObjectURL(image.value); }, []);
-  const size = info.value?.size ?? shot.size ?? 256;
+  useEffect(() => {
+    const watch = new ResizeObserver(draw);
+    if (canvas.current) watch.observe(canvas.current);
+    return () => { alive.current = false; watch.disconnect(); };
+  }, []);
+  useEffect(draw, [held.value, overlayKinds.value, overlays]);
+  const info = held.value?.info;
   return (
-    <figure class={`pane radiograph ${behind.value ? "behind" : ""}`} data-pane={words} data-milliseconds={lastRadiograph.milliseconds.toFixed(0)}>
-      {image.value && (
-        <div class="shot">
-          <img src={image.value} alt={`Simulated radiograph, ${info.value?.angles_label ?? words}`} draggable={false} />
-          <svg viewBox={`-0.5 -0.5 ${size} ${size}`} aria-hidden="true"
-            onClick={(event) => {
-              const box = event.currentTarget.getBoundingClientRect();
-              onPick?.(((event.clientX - box.left) / box.width) * size - 0.5, ((event.clientY - box.top) / box.height) * size - 0.5);
-            }}>
-            {overlays && info.value?.overlays.filter((one) => overlayKinds.value[one.kind]).map((one) => <Outline key={one.name + one.kind} one={one} />)}
-          </svg>
-        </div>
-      )}
-      {!image.value && <p class="quiet">{failure.value ?? "Waiting for the radiograph …"}</p>}
-      <figcaption>{words}{info.value && !info.value.reach.possible ? <strong class="blocker"> · out of reach: {info.value.reach.reason}</strong> : null}</figcaption>
+    <figure class={`pane radiograph ${behind.value ? "behind" : ""}`} data-pane={words} data-milliseconds={lastRadiograph.milliseconds.toFixed(0)}
+      data-angles={info?.angles_label ?? ""}>
+      <div class="shot"><canvas ref={canvas} role="img" class={held.value ? "" : "blank"} aria-label={`Simulated radiograph, ${info?.angles_label ?? words}`} /></div>
+      {!held.value && <p class="quiet">{failure.value ?? "Waiting for the radiograph …"}</p>}
+      <figcaption>{words}{info && !info.reach.possible ? <strong class="blocker"> · out of reach: {info.reach.reason}</strong> : null}</figcaption>
     </figure>
   );
+}
+
+const MARK = "#ffffa0";
+const BAR_MM = 50;
+
+/** Picture, outlines, side letters, angles, scale and notice in one set of pixels. */
+function burnt(c: HTMLCanvasElement, picture: ImageBitmap, info: ShotInfo, kinds: Record<string, boolean>, ratio: number): void {
+  const context = c.getContext("2d");
+  if (!context) return;
+  const side = c.width;
+  const scale = side / info.size;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, side, side);
+  for (const one of info.overlays) {
+    if (!kinds[one.kind]) continue;
+    context.strokeStyle = OVERLAY_COLOURS[one.kind] ?? "#cccccc";
+    context.lineWidth = 1.5 * ratio;
+    context.setLineDash(one.state === "inferred" ? [4 * ratio, 3 * ratio] : []);
+    context.beginPath();
+    for (const p of one.points) if (p?.every(Number.isFinite)) context.lineTo((p[0] + 0.5) * scale, (p[1] + 0.5) * scale);
+    context.stroke();
+  }
+  context.setLineDash([]);
+  const put = (words: string, x: number, y: number, align: CanvasTextAlign, size: number): void => {
+    context.font = `600 ${size * ratio}px system-ui, "Noto Sans", sans-serif`;
+    context.textAlign = align;
+    context.textBaseline = "middle";
+    context.lineWidth = 3.5 * ratio;
+    context.lineJoin = "round";
+    context.strokeStyle = "#000000";
+    context.strokeText(words, x, y);
+    context.fillStyle = MARK;
+    context.fillText(words, x, y);
+  };
+  const pad = 9 * ratio;
+  const { left, right, up, down } = info.letters;
+  put(left, pad, side / 2, "left", 16);
+  put(right, side - pad, side / 2, "right", 16);
+  put(up, side / 2, pad + 2 * ratio, "center", 16);
+  put(down, side / 2, side - pad - 2 * ratio, "center", 16);
+  // Where the picture is small the patient's position goes onto a line of its own.
+  const [angles, lying] = info.angles_label.split(" (");
+  const oneLine = side > 460 * ratio;
+  put(oneLine ? info.angles_label : angles ?? "", pad, pad + (oneLine ? 2 : 20) * ratio, "left", 12);
+  if (!oneLine && lying) put(lying.replace(")", ""), pad, pad + 35 * ratio, "left", 10);
+  put(info.notice.replace(" - ", " · "), pad, side - pad - (oneLine ? 0 : 22 * ratio), "left", oneLine ? 11 : 9);
+  const bar = (BAR_MM / info.pixel_mm_at_isocentre) * scale;
+  context.fillStyle = MARK;
+  context.fillRect(side - pad - bar, side - pad, bar, 2 * ratio);
+  put(`${BAR_MM} mm`, side - pad - bar / 2, side - pad - 9 * ratio, "center", 10);
 }
 
 export function Outline({ one }: { one: Overlay }) {

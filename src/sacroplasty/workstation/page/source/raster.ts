@@ -116,8 +116,8 @@ function shadeTable(mesh: Mesh): Uint32Array {
   const table = new Uint32Array(256);
   for (let n = 0; n < 256; n++) {
     const facing = n / 255;
-    const light = mesh.opacity >= 1 ? 0.28 + 0.72 * facing : 0.55 + 0.45 * facing;
     const rim = (1 - facing) ** 2;
+    const light = mesh.opacity >= 1 ? 0.28 + 0.72 * facing : 0.8 + 0.3 * rim;
     const alpha = mesh.opacity >= 1 ? 1 : Math.min(0.85, mesh.opacity + (0.8 - mesh.opacity) * rim);
     const [r, g, b] = mesh.colour.map((c) => Math.round(Math.min(255, c * light)));
     table[n] = ((Math.round(alpha * 255) << 24) | (b! << 16) | (g! << 8) | r!) >>> 0;

@@ -211,7 +211,7 @@ export function LesionStage() {
       </Section>
       {lesions.value.map((one, n) => (
         <Section key={one.image} title={`Lesion ${n + 1}${n === 0 && lesions.value.length > 1 ? " (treated)" : ""}`} aside={<button class="link" onClick={() => viewer.goTo(one.centre_mm)}>show</button>}>
-          <p><strong>{number(one.volume_ml, 1, "mL")}</strong> · {one.kind} · {one.levels.join(", ")}{one.synthetic ? " · synthetic" : ""}</p>
+          <p><strong>{number(one.volume_ml, 1, "mL")}</strong> · {one.kind} · {Object.entries(one.levels).map(([level, share]) => `${level} ${percent(share)}`).join(", ")}{one.synthetic ? " · synthetic" : ""}</p>
           <table class="list"><thead><tr><th>Wall</th><th>Integrity</th><th>Open mm²</th></tr></thead><tbody>
             {one.walls.map((wall) => (
               <tr key={wall.name} class={/breach|destroy|open/.test(wall.integrity) ? "warning" : ""}>

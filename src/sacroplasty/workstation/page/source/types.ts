@@ -71,7 +71,7 @@ export interface Anatomy {
 }
 
 export interface Lesion {
-  volume_ml: number; centre_mm: Vec3; kind: string; levels: string[]; zones: (string | number)[];
+  volume_ml: number; centre_mm: Vec3; kind: string; levels: Record<string, number>; zones: Record<string, number>;
   walls: { name: string; integrity: string; breach_area_mm2: number | null; adjacent_area_mm2: number | null; where_mm: Vec3 | null }[];
   measures: Record<string, number | null>; soft_tissue_ml: number | null; findings: Finding[]; synthetic: boolean; image: string;
 }

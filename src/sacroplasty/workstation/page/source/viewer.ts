@@ -141,26 +141,30 @@ function hundredths(values: Float32Array): Int16Array {
 }
 
 let loading: AbortController | null = null;
-let loadedKey = "";
+/** The case whose pictures are held. */
+let pictured: string | null = null;
 
 /** Loads the pictures of the open case: coarsest CT first, then everything laid over it, then the finer CT. */
 export async function loadImages(list: readonly ImageInfo[]): Promise<void> {
-  const key = `${caseId.value}:${list.map((i) => i.name + (i.levels[0]?.url ?? "")).join()}`;
+  const id = caseId.peek();
   const image = (name: string): ImageInfo | undefined => list.find((one) => one.name === name);
-  const fresh = !loadedKey.startsWith(`${caseId.value}:`);
-  loadedKey = key;
+  const fresh = pictured !== id;
   loading?.abort();
   loading = new AbortController();
   const { signal } = loading;
   if (fresh) batch(() => { ct.value = labelImage.value = lesionImage.value = arrivalImage.value = null; otherImage.value = null; ctLevel.value = null; });
   try {
     const info = image("ct");
-    if (!info) return;
+    if (!info) {
+      pictured = null;
+      return;
+    }
     const finest = Math.min(...info.levels.map((l) => l.level));
     const levels = [...info.levels].sort((a, b) => b.level - a.level);
     const start = levels[0];
     if (fresh && start) {
       const first = await fetched(info, start, signal);
+      pictured = id;
       batch(() => {
         ct.value = first;
         ctRange.value = [info.lowest, info.highest];
