@@ -16,12 +16,30 @@ from starlette.types import ASGIApp
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.workstation.guard import Guard, Session
 from sacroplasty.workstation.refusals import REFUSALS, install, not_there
-from sacroplasty.workstation.routes import about, cases, images, jobs, paths, radiographs
+from sacroplasty.workstation.routes import (
+    about,
+    cases,
+    cement,
+    cohort,
+    corrections,
+    exports,
+    facts,
+    follow_up,
+    guidance,
+    images,
+    imports,
+    jobs,
+    paths,
+    procedure,
+    radiographs,
+    rehearsal,
+)
 from sacroplasty.workstation.station import Setup, Station
 
 # Largest body of any request: a zipped CT of the whole body.
 LARGEST_BODY_BYTES = 2 << 30
-ROUTERS = (about.router, cases.router, images.router, jobs.router, paths.router, radiographs.router)
+PARTS = (about, cases, images, jobs, paths, radiographs, rehearsal, guidance, cement, facts, procedure, follow_up,
+         cohort, imports, corrections, exports)  # fmt: skip
 
 
 def static_folder() -> Path:
@@ -48,8 +66,8 @@ def app(
     )  # fmt: skip
     api.state.station = station
     install(api)
-    for router in ROUTERS:
-        api.include_router(router, prefix="/api")
+    for part in PARTS:
+        api.include_router(part.router, prefix="/api")
     _serve_page(api, static or static_folder())
     return Guard(api, session, port, largest_body_bytes)
 

@@ -8,15 +8,15 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from sacroplasty.case import CaseFolder
+from sacroplasty.case import CaseFolder, from_json, to_json
 from sacroplasty.io import write_atomically
 from sacroplasty.space import Grid, Volume
-from sacroplasty.workstation.library import Library, digest_of
+from sacroplasty.workstation.library import Library, digest_of, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.warm import Warm
 
@@ -50,30 +50,52 @@ class Images:
         """Every image that the case has."""
         found = [name for name, stage in _STAGE_OF.items() if folder.has(stage)]
         if folder.has("lesion"):
-            found += [f"lesion-{n}" for n in range(1, len(self.warm.lesions(folder.path.name)) + 1)]
+            found += [f"lesion-{n}" for n in range(1, len(stored_json(self.library, folder.path.name, "lesion")) + 1)]
         return tuple(found)
 
     def described(self, identifier: str) -> list[dict[str, Any]]:
         """What the page needs to know before it fetches."""
         folder = self.library.open(identifier)
-        return [self._described(identifier, name) for name in self.names(folder)]
+        return [self.one(identifier, name) for name in self.names(folder)]
+
+    def one(self, identifier: str, name: str) -> dict[str, Any]:
+        """One image's description, made once and kept; 404 where the case has no such image."""
+        place = self._place(identifier, name)
+        path = place / "described.json"
+        if path.is_file():
+            return cast(dict[str, Any], from_json(path.read_text(encoding="utf-8"), path.name))
+        found = self._described(identifier, name)
+        forget_older(place, name)
+        content = to_json(found).encode()
+        write_atomically(path, lambda stream: stream.write(content))
+        return found
+
+    def _place(self, identifier: str, name: str) -> Path:
+        """The folder of an image's files, named by the content they were made from; 404 where there is no image."""
+        folder = self.library.open(identifier)
+        stage = _stage(name)
+        if stage is None or not folder.has(stage):
+            raise not_there("The case has no such image", got=repr(name[:40]))
+        return self.library.state / "display" / identifier / f"{name}-{digest_of(folder, stage)}"
 
     def _described(self, identifier: str, name: str) -> dict[str, Any]:
         image = self._image(identifier, name)
         low, high = (float(image.array.min()), float(image.array.max())) if image.array.size else (0.0, 0.0)
         return {
             "name": name, "kind": image.kind, "unit": image.unit, "type": _wire(image.array).name,
-            "lowest": low, "highest": high, "names": image.names,
+            "lowest": low, "highest": high, "names": image.names, "present": _present(image),
             "levels": [_level(identifier, name, n, grid, _wire(image.array)) for n, grid in enumerate(_grids(image))],
         }  # fmt: skip
 
+    def prepare(self, identifier: str) -> None:
+        """Make every file that the page will ask for, coarse levels first."""
+        for one in self.described(identifier):
+            for level in reversed(one["levels"]):
+                self.file(identifier, one["name"], level["level"])
+
     def file(self, identifier: str, name: str, level: int) -> Path:
         """The gzip file of one level; 404 where there is none."""
-        folder = self.library.open(identifier)
-        stage = _stage(name)
-        if stage is None or not folder.has(stage):
-            raise not_there("The case has no such image", got=repr(name[:40]))
-        place = self.library.state / "display" / identifier / f"{name}-{digest_of(folder, stage)}"
+        place = self._place(identifier, name)
         path = place / f"{level}.gz"
         if path.is_file():
             return path
@@ -116,6 +138,14 @@ class Images:
             raise not_there("The case has no such image", got=repr(name[:40]))
         mask = lesions[number - 1].mask
         return _Image("lesion", "", mask.array.astype(np.uint8), mask.grid, {"1": "lesion"})
+
+
+def _present(image: _Image) -> list[str]:
+    """Names of labels that have a voxel, in the order of their values."""
+    if not image.names:
+        return []
+    values = np.flatnonzero(np.bincount(image.array.ravel())).tolist()
+    return [image.names[str(value)] for value in values if str(value) in image.names]
 
 
 def forget_older(place: Path, name: str) -> None:

@@ -68,7 +68,9 @@ def status_of(error: SacroplastyError) -> int:
     if isinstance(error, Refused):
         return error.status
     if isinstance(error, CaseError):
-        return CONFLICT if "changed" in error.what else NOT_THERE
+        if "changed" in error.what:
+            return CONFLICT
+        return NOT_THERE if error.what.startswith(("There is no", "The case has no")) else UNPROCESSABLE
     return UNPROCESSABLE
 
 

@@ -7,7 +7,7 @@ import queue
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi import Path as InPath
@@ -54,10 +54,9 @@ class Listeners:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the server was started with: folders to import from and archives, each by its name."""
+    """What the server was started with: folders to import from, by name."""
 
     folders: dict[str, Path] = field(default_factory=dict)
-    archives: dict[str, Any] = field(default_factory=dict)
 
 
 class Station:
@@ -68,7 +67,7 @@ class Station:
         self.setup = setup or Setup()
         self.warm = Warm(self.library)
         self.images = Images(self.library, self.warm)
-        self.surfaces = Surfaces(self.library, self.warm)
+        self.surfaces = Surfaces(self.library, self.warm, self.images)
         self.listeners = Listeners()
         for identifier in self.library.identifiers():
             self.library.recover(identifier)

@@ -16,8 +16,8 @@ from sacroplasty.case import CaseFolder
 from sacroplasty.io import write_atomically
 from sacroplasty.report.surface import surface_of
 from sacroplasty.space import Mask, Points
-from sacroplasty.workstation.images import forget_older
-from sacroplasty.workstation.library import Library, digest_of
+from sacroplasty.workstation.images import Images, forget_older
+from sacroplasty.workstation.library import Library, digest_of, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.warm import Warm
 
@@ -41,8 +41,8 @@ _VESSEL = ("vessel", "#0072B2")
 class Surfaces:
     """Meshes of a library's cases, made once and kept as files under `library.state`."""
 
-    def __init__(self, library: Library, warm: Warm) -> None:
-        self.library, self.warm = library, warm
+    def __init__(self, library: Library, warm: Warm, images: Images) -> None:
+        self.library, self.warm, self.images = library, warm, images
         self._making: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def described(self, identifier: str) -> list[dict[str, Any]]:
@@ -55,18 +55,20 @@ class Surfaces:
             found.append({"name": name, "kind": kind, "colour": colour, "url": url, "simulated": simulated})
 
         if folder.has("segment"):
-            labels = self.warm.anatomy(identifier).labels
-            present = set(np.unique(labels.array).tolist())
-            for value, name in labels.names.items():
-                if value in present:
-                    add(name, *_KINDS.get(name, _VESSEL))
+            for name in self.images.one(identifier, "labels")["present"]:
+                add(name, *_KINDS.get(name, _VESSEL))
             add("skin", "skin", "#E8C9B0")
         if folder.has("lesion"):
-            for n in range(1, len(self.warm.lesions(identifier)) + 1):
+            for n in range(1, len(stored_json(self.library, identifier, "lesion")) + 1):
                 add(f"lesion-{n}", "lesion", "#D55E00")
         if folder.has("cement"):
             add("cement", "cement", "#FFFFFF", simulated=True)
         return found
+
+    def prepare(self, identifier: str) -> None:
+        """Make every mesh that the page will ask for."""
+        for one in self.described(identifier):
+            self.file(identifier, one["name"])
 
     def file(self, identifier: str, name: str) -> Path:
         """The gzip file of one surface; 404 where there is nothing of this name."""

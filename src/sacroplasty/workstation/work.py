@@ -7,53 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sacroplasty.case import CaseFolder
-from sacroplasty.errors import CaseError, InputError
+from sacroplasty.errors import InputError
 from sacroplasty.workflow import (
     STAGES,
     Progress,
     demo_case,
-    downstream,
     load_case,
     made_from,
     require_plan,
     run_stage,
     stage,
 )
+from sacroplasty.workstation import correcting, guiding, transfer
 from sacroplasty.workstation.jobs import Job
-from sacroplasty.workstation.library import Library, digest_of, revision_of
+from sacroplasty.workstation.library import Library, revision_of
+from sacroplasty.workstation.working import WorkingFolder
 
 Work = Callable[[Library, Job, Progress], dict[str, Any]]
-
-
-class WorkingFolder(CaseFolder):
-    """A case whose notes may be edited while a stage is computed: a result is stored if what it was made from stands.
-
-    The revision may have moved on, by patient facts for example; the images and results behind a stage may not.
-    """
-
-    @staticmethod
-    def begin(path: Path) -> WorkingFolder:
-        """The case at the start of the work."""
-        found = CaseFolder.open(path)
-        return WorkingFolder(found.path, found.index)
-
-    def write(self, stage: str, fill: Callable[[Path], None], *, forget: tuple[str, ...] = (), **facts: object) -> None:
-        """Store the result of a stage, unless one of the results behind it was changed meanwhile."""
-        current = Library(self.path.parent).open(self.path.name)
-        source = facts.get("made_from")
-        used = tuple(str(name) for name in source) if isinstance(source, dict) else ()
-        if digest_of(current, *used) != digest_of(self, *used):
-            raise CaseError(
-                "What this stage was made from was changed meanwhile", got=", ".join(used), remedy="Run the stage again"
-            )
-        self.index = current.index
-        names = (*forget, *(later for later in _later(stage) if self.has(later)))
-        super().write(stage, fill, forget=tuple(dict.fromkeys(names)), **facts)
-
-
-def _later(name: str) -> tuple[str, ...]:
-    return downstream(name) if any(one.name == name for one in STAGES) else ()
 
 
 def parameters_of(name: str, values: dict[str, Any]) -> Any:
@@ -136,9 +106,33 @@ def _demo(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
     return _ended(library, job)
 
 
-WORK: dict[str, Work] = {"stage": _stage, "run": _run, "demo": _demo}
+WORK: dict[str, Work] = {
+    "stage": _stage, "run": _run, "demo": _demo, "inspect": transfer.inspect_source, "import": transfer.import_scan,
+    "export": transfer.export, "send": transfer.send, "draw": correcting.draw, "move": correcting.move,
+    "simulate shots": guiding.simulate, "read shots": guiding.read, "register": guiding.find_patient,
+}  # fmt: skip
+
+# Work after which the case looks otherwise.
+CHANGING = frozenset({"run", "demo", "import", "draw"})
 
 
 def perform(root: Path, job: Job, progress: Progress) -> dict[str, Any]:
-    """Do a job's work; the result is what the page needs to go on."""
-    return WORK[job.kind](Library(root), job, progress)
+    """Do a job's work; the result is what the page needs to go on, and what it will draw lies ready."""
+    library = Library(root)
+    result = WORK[job.kind](library, job, progress)
+    if job.case is not None and job.kind in CHANGING:
+        progress(0.99, "Preparing the pictures")
+        prepare(library, job.case)
+    return result
+
+
+def prepare(library: Library, case: str) -> None:
+    """Make the files that the page draws, so that looking at the case computes nothing."""
+    from sacroplasty.workstation.images import Images
+    from sacroplasty.workstation.surfaces import Surfaces
+    from sacroplasty.workstation.warm import Warm
+
+    warm = Warm(library)
+    images = Images(library, warm)
+    images.prepare(case)
+    Surfaces(library, warm, images).prepare(case)

@@ -20,6 +20,7 @@ from sacroplasty.outcome.follow_up import SCHEDULES
 from sacroplasty.plan import Level, Side, catalogue
 from sacroplasty.report.imaging import WINDOWS
 from sacroplasty.workflow import STAGES, Stage
+from sacroplasty.workstation.archives import archives_of
 from sacroplasty.workstation.station import Here
 
 router = APIRouter(tags=["program"])
@@ -61,7 +62,8 @@ def about(here: Here) -> dict[str, Any]:
         "window_presets": [{"name": n, "centre_hu": c, "width_hu": w} for n, (c, w) in WINDOWS.items()],
         "schedules": {name: [encode(one) for one in schedule(name)] for name in SCHEDULES},
         "choices": {name: [member.value for member in kind] for name, kind in _CHOICES.items()},
-        "demo_cases": list(DEMO_CASES), "archives": sorted(here.setup.archives), "folders": sorted(here.setup.folders),
+        "demo_cases": list(DEMO_CASES), "archives": sorted(archives_of(here.library.root)),
+        "folders": sorted(here.setup.folders),
     }  # fmt: skip
 
 

@@ -27,6 +27,12 @@ def images(here: Here, case: CaseId) -> dict[str, Any]:
     return {"images": here.images.described(case)}
 
 
+@router.get("/cases/{case}/images/{name}")
+def one_image(here: Here, case: CaseId, name: Name) -> dict[str, Any]:
+    """One image with its levels: ask for `ct` first, the other images need more to be read."""
+    return here.images.one(case, name)
+
+
 @router.get("/cases/{case}/images/{name}/{level}", response_class=FileResponse, responses=_BINARY)
 def image(here: Here, case: CaseId, name: Name, level: Annotated[int, Path(ge=0, le=16)]) -> FileResponse:
     """The bare array of one level."""
