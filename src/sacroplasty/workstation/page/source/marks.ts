@@ -168,6 +168,7 @@ export function drawPath(f: Frame, path: Path, reach_mm: number): void {
     c.lineTo(b[0], b[1]);
     c.stroke();
   }
+  if (path.cone && path.editable) drawCone(f, path, path.cone, reach);
   for (const [end, place] of [["entry", path.entry_mm], ["target", path.target_mm]] as const) {
     const [x, y, d] = pixelOf(f, place);
     const near = Math.abs(d) <= reach;
@@ -181,8 +182,30 @@ export function drawPath(f: Frame, path: Path, reach_mm: number): void {
     c.fill();
     c.stroke();
     const away = near ? "" : ` ${d > 0 ? "+" : "−"}${Math.abs(d).toFixed(0)} mm`;
-    text(f, `${end}${away}`, x + r + 4 * f.ratio, y - r, "left", 10, near ? "#dff" : "#b8c0c8", 500);
+    if (path.editable) text(f, `${end}${away}`, x + r + 5 * f.ratio, y - r - 5 * f.ratio, "left", 10, near ? "#dff" : "#b8c0c8", 500);
   }
+}
+
+/** The tolerance of the path: a needle between the dotted lines is still safe enough. */
+function drawCone(f: Frame, path: Path, cone: NonNullable<Path["cone"]>, reach: number): void {
+  const a = pixelOf(f, path.entry_mm);
+  const b = pixelOf(f, path.target_mm);
+  if (Math.min(Math.abs(a[2]), Math.abs(b[2])) > reach) return;
+  const length = Math.hypot(b[0] - a[0], b[1] - a[1]);
+  if (length < 1) return;
+  const across = [-(b[1] - a[1]) / length, (b[0] - a[0]) / length] as const;
+  const c = f.context;
+  c.strokeStyle = "rgba(76,194,196,0.8)";
+  c.lineWidth = 1 * f.ratio;
+  c.setLineDash([2 * f.ratio, 3 * f.ratio]);
+  c.beginPath();
+  for (const s of [-1, 1]) {
+    const [e, t] = [(s * cone.entry_mm) / f.mmPerPixel, (s * cone.tip_mm) / f.mmPerPixel];
+    c.moveTo(a[0] + across[0] * e, a[1] + across[1] * e);
+    c.lineTo(b[0] + across[0] * t, b[1] + across[1] * t);
+  }
+  c.stroke();
+  c.setLineDash([]);
 }
 
 export function drawPins(f: Frame, list: readonly { name: string; place: Vec3 }[]): void {

@@ -7,7 +7,7 @@ import { getJson } from "./api";
 import { COLOURS, colourOf, css } from "./colours";
 import { needleOf, RehearsalPicture, RehearsalStage, useViews, views, ViewsPicture, ViewsStage } from "./stages.views";
 import { AnatomyStage, LesionStage } from "./stages.anatomy";
-import { ApproachesStage } from "./stages.approaches";
+import { ApproachesStage, comparing } from "./stages.approaches";
 import { CementStage } from "./stages.cement";
 import { GuidancePicture, GuidanceStage } from "./stages.guidance";
 import { ImportStage } from "./stages.import";
@@ -283,7 +283,7 @@ function App() {
 function globalKeys(event: KeyboardEvent): void {
   if (event.key === "Escape") {
     viewer.tool.value = null;
-    helpOpen.value = jobsOpen.value = false;
+    helpOpen.value = jobsOpen.value = comparing.value = false;
     viewer.maximised.value = null;
   }
   if (!event.altKey || event.ctrlKey || event.metaKey) return;

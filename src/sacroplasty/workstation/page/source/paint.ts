@@ -42,9 +42,9 @@ export class Easel {
     if (scene.other) this.mixOther(scene.other, plane, mmPerPixel);
     if (scene.labels) {
       labelsOn(scene.labels, plane, width, height, mmPerPixel, this.labels);
-      this.layLabels(labelColours(scene.names), 0.16, 0.85);
+      this.layLabels(labelColours(scene.names), 0.07, 0.8);
     }
-    if (scene.lesion) this.layMask(scene.lesion, plane, mmPerPixel, COLOURS["lesion"]!, 0.3);
+    if (scene.lesion) this.layMask(scene.lesion, plane, mmPerPixel, COLOURS["lesion"]!, 0.2);
     if (scene.arrival) this.layCement(scene.arrival, scene.injected_ml, plane, mmPerPixel);
     if (scene.brush) this.layMask(scene.brush, plane, mmPerPixel, [76, 194, 196], 0.4);
   }
@@ -96,7 +96,7 @@ export class Easel {
     labelsOn(image, plane, this.width, this.height, mmPerPixel, this.second);
     const limit = Number.isFinite(injected_ml) ? Math.round(injected_ml * 100) + 1 : 32767;
     for (let p = 0; p < this.second.length; p++) this.labels[p] = this.second[p]! > 0 && this.second[p]! <= limit ? 1 : 0;
-    this.layLabels([null, COLOURS["cement"]!], 0.55, 1);
+    this.layLabels([null, COLOURS["cement"]!], 0.45, 1);
   }
 }
 

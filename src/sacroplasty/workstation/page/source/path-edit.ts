@@ -88,9 +88,12 @@ export function startPathEditing(): void {
     const ends = d ?? needle?.trajectory;
     const editable = stage.value === "approaches";
     viewer.onPathMoved.value = editable ? moveEnd : null;
-    viewer.path.value = ends ? {
-      entry_mm: ends.entry_mm, target_mm: ends.target_mm, radius_mm: (needle?.needle.outer_diameter_mm ?? 2.4) / 2,
-      feasible: plan ? plan.feasible : null, editable,
-    } : null;
+    const radius_mm = (needle?.needle.outer_diameter_mm ?? 2.4) / 2;
+    const feasible = plan ? plan.feasible : null;
+    const entry_mm = plan?.measures["tolerance_entry_mm"];
+    const tip_mm = plan?.measures["tolerance_tip_mm"];
+    const cone = typeof entry_mm === "number" && typeof tip_mm === "number" ? { cone: { entry_mm, tip_mm } } : {};
+    viewer.path.value = ends ? { entry_mm: ends.entry_mm, target_mm: ends.target_mm, radius_mm, feasible, editable, ...cone } : null;
+    viewer.otherPaths.value = (plan?.needles ?? []).slice(1).map(({ trajectory }) => ({ ...trajectory, radius_mm, feasible, editable: false }));
   });
 }

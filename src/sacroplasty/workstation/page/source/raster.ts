@@ -1,4 +1,4 @@
-/** Triangles to pixels without WebGL: an orthographic z-buffer for opaque surfaces and one glass layer over them. */
+/** Triangles to pixels without WebGL: an orthographic z-buffer for solids, and shells of glass over them. */
 
 import { cross, dot, unit, type Vec3 } from "./geometry";
 
@@ -80,15 +80,36 @@ export function projected(camera: Camera, place: Vec3, width: number, height: nu
   ];
 }
 
-/** Draws the meshes; the result's `rgb` holds 0xAABBGGRR with alpha 0 where nothing is. */
-export function drawn(target: Canvas3D, camera: Camera, meshes: readonly Mesh[]): void {
-  for (const one of [target.opaque, target.glass]) {
-    one.depth.fill(Infinity);
-    one.rgb.fill(0);
+/** Draws the meshes over `background` into `out` (0xAABBGGRR): solids first, then each shell from far to near. */
+export function drawn(target: Canvas3D, camera: Camera, meshes: readonly Mesh[], background: number, out: Uint32Array): void {
+  const { opaque, glass, width, height } = target;
+  emptied(opaque);
+  for (const mesh of meshes) if (mesh.opacity >= 1) rasterised(opaque, width, height, camera, mesh);
+  for (let p = 0; p < out.length; p++) out[p] = opaque.rgb[p]! || background;
+  const { forward } = axes(camera);
+  const shells = meshes.filter((mesh) => mesh.opacity < 1).map((mesh) => ({ mesh, depth: meanDepth(mesh, forward) }));
+  for (const { mesh } of shells.sort((a, b) => b.depth - a.depth)) {
+    emptied(glass);
+    rasterised(glass, width, height, camera, mesh);
+    laidOver(glass, opaque, out);
   }
-  for (const mesh of meshes) {
-    rasterised(mesh.opacity >= 1 ? target.opaque : target.glass, target.width, target.height, camera, mesh);
+}
+
+function emptied(one: Layer): void {
+  one.depth.fill(Infinity);
+  one.rgb.fill(0);
+}
+
+/** Depth of a shell's middle, from a sample of its points. */
+function meanDepth(mesh: Mesh, forward: Vec3): number {
+  const stride = 3 * Math.max(1, Math.floor(mesh.points.length / 3 / 200));
+  let sum = 0;
+  let count = 0;
+  for (let p = 0; p < mesh.points.length; p += stride) {
+    sum += mesh.points[p]! * forward[0] + mesh.points[p + 1]! * forward[1] + mesh.points[p + 2]! * forward[2];
+    count++;
   }
+  return sum / Math.max(1, count);
 }
 
 function rasterised(out: Layer, width: number, height: number, camera: Camera, mesh: Mesh): void {
@@ -153,20 +174,17 @@ function triangle(
   }
 }
 
-/** Puts background, opaque surfaces and the glass in front of them together. */
-export function composed(target: Canvas3D, background: number, out: Uint32Array): void {
-  const { opaque, glass } = target;
+/** Mixes a shell over what is drawn so far, where no solid stands before it. */
+function laidOver(shell: Layer, opaque: Layer, out: Uint32Array): void {
   for (let p = 0; p < out.length; p++) {
-    let colour = opaque.rgb[p]! || background;
-    const over = glass.rgb[p]!;
-    if (over && glass.depth[p]! < opaque.depth[p]!) {
-      const alpha = over >>> 24;
-      const rest = 255 - alpha;
-      const r = ((over & 255) * alpha + (colour & 255) * rest) / 255;
-      const g = (((over >>> 8) & 255) * alpha + ((colour >>> 8) & 255) * rest) / 255;
-      const b = (((over >>> 16) & 255) * alpha + ((colour >>> 16) & 255) * rest) / 255;
-      colour = 0xff000000 | (b << 16) | (g << 8) | r;
-    }
-    out[p] = colour;
+    const over = shell.rgb[p]!;
+    if (!over || shell.depth[p]! >= opaque.depth[p]!) continue;
+    const alpha = over >>> 24;
+    const rest = 255 - alpha;
+    const under = out[p]!;
+    const r = ((over & 255) * alpha + (under & 255) * rest) / 255;
+    const g = (((over >>> 8) & 255) * alpha + ((under >>> 8) & 255) * rest) / 255;
+    const b = (((over >>> 16) & 255) * alpha + ((under >>> 16) & 255) * rest) / 255;
+    out[p] = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
   }
 }

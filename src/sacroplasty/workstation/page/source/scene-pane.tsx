@@ -6,7 +6,7 @@ import { ask } from "./api";
 import { colourOf, COLOURS } from "./colours";
 import { along, cross, letters, scale, sub, turned, unit, type Vec3 } from "./geometry";
 import { barLength, isKnown } from "./marks";
-import { axes, canvas3d, composed, drawn, normalsOf, type Camera, type Canvas3D, type Mesh } from "./raster";
+import { axes, canvas3d, drawn, normalsOf, type Camera, type Canvas3D, type Mesh } from "./raster";
 import { anatomy, base, details, refused, surfaces } from "./station";
 import type { SurfaceInfo } from "./types";
 import * as viewer from "./viewer";
@@ -38,7 +38,7 @@ export function meshFrom(bytes: ArrayBuffer, colour: Vec3, opacity: number): Mes
   return { points, triangles, normals: normalsOf(points, triangles), colour, opacity };
 }
 
-const OPACITY: Record<string, number> = { bone: 0.3, joint: 0.35, canal: 0.35, skin: 0.05, vessel: 1, organ: 0.3, lesion: 1, cement: 1, metal: 1 };
+const OPACITY: Record<string, number> = { bone: 0.22, joint: 0.3, canal: 0.25, skin: 0.05, vessel: 1, organ: 0.3, lesion: 0.5, cement: 1, metal: 1 };
 
 function colour(info: SurfaceInfo): Vec3 {
   return info.kind === "bone" ? (info.name === "sacrum" ? [170, 205, 230] : COLOURS["bone"]!) : colourOf(info.name, info.kind);
@@ -124,9 +124,12 @@ function lines(): Mesh[] {
   return made;
 }
 
-function needleMesh(): Mesh[] {
-  const path = viewer.path.value;
-  if (!path || !viewer.layers.value["needle"]) return [];
+function needles(): Mesh[] {
+  if (!viewer.layers.value["needle"]) return [];
+  return [viewer.path.value, ...viewer.otherPaths.value].flatMap((path) => (path ? needle(path) : []));
+}
+
+function needle(path: viewer.Path): Mesh[] {
   const shaft = unit(sub(path.target_mm, path.entry_mm));
   const hub = along(path.entry_mm, shaft, -HUB_MM);
   const steel: Vec3 = path.feasible === false ? [255, 157, 92] : [245, 248, 250];
@@ -166,8 +169,8 @@ export function ScenePane() {
     const view = camera(c);
     const key = [anatomy.value, viewer.layers.value];
     if (key.some((one, n) => one !== cached.current.key[n])) cached.current = { key, meshes: lines() };
-    drawn(layers, view, [...bodies(), ...cached.current.meshes, ...needleMesh()]);
-    composed(layers, BACKGROUND, new Uint32Array(data.data.buffer));
+    const meshes = [...bodies(), ...cached.current.meshes, ...needles()];
+    drawn(layers, view, meshes, BACKGROUND, new Uint32Array(data.data.buffer));
     context.putImageData(data, 0, 0);
     burnIn(context, c, view);
     c.dataset["milliseconds"] = (performance.now() - began).toFixed(1);
@@ -177,7 +180,7 @@ export function ScenePane() {
   useSignalEffect(() => {
     bodies();
     lines();
-    void [viewer.path.value, forward.value, up.value, size_mm.value, centre.value, details.value];
+    void [viewer.path.value, viewer.otherPaths.value, forward.value, up.value, size_mm.value, centre.value, details.value];
     if (!frame.current) frame.current = requestAnimationFrame(draw);
   });
 
@@ -243,7 +246,7 @@ function burnIn(context: CanvasRenderingContext2D, c: HTMLCanvasElement, view: C
   put(letters(scale(right, -1)), 10, c.height / 2, "left");
   put(letters(right), c.width - 10, c.height / 2, "right");
   put(letters(scale(down, -1)), c.width / 2, 13, "center");
-  put(letters(down), c.width / 2, c.height - 30, "center");
+  put(letters(down), c.width / 2, c.height - 40, "center");
   put("3D", 10, 13, "left", "600 12px system-ui, sans-serif");
   const bar = barLength(c.width * view.mmPerPixel);
   context.fillRect(c.width - 12 - bar / view.mmPerPixel, c.height - 12, bar / view.mmPerPixel, 2);

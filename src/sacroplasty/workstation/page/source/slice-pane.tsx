@@ -84,6 +84,7 @@ export function SlicePane({ name }: { name: PaneName }) {
     const shown = viewer.layers.value;
     if (anatomy.value) drawAnatomy(f, anatomy.value, !!shown["foramina"], !!shown["roots"], now.slab.thickness_mm);
     if (shown["crosshair"]) crosshair(f, name, viewer.normals.value, viewer.focus.value, viewer.tool.value !== null);
+    if (shown["needle"]) for (const one of viewer.otherPaths.value) drawPath(f, one, now.slab.thickness_mm);
     if (viewer.path.value && shown["needle"]) drawPath(f, viewer.path.value, now.slab.thickness_mm);
     drawPins(f, viewer.pins.value);
     annotate(f, TITLES[name], caption(name, viewer.focus.value), details.value?.simulated ?? false);
@@ -99,7 +100,7 @@ export function SlicePane({ name }: { name: PaneName }) {
   useSignalEffect(() => {
     scene();
     void [viewer.normals.value, viewer.focus.value, viewer.viewCentre.value, viewer.mmPerPixel.value, viewer.path.value,
-      viewer.pins.value, viewer.tool.value, viewer.ctLevel.value, anatomy.value, details.value, viewer.layers.value,
+      viewer.otherPaths.value, viewer.pins.value, viewer.tool.value, viewer.ctLevel.value, anatomy.value, details.value, viewer.layers.value,
       viewer.brushed.value];
     schedule();
   });

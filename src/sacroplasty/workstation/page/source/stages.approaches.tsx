@@ -1,12 +1,12 @@
 /** Approaches side by side with reasons; a path under edit with live clearance, breach probability and crossings. */
 
-import { useSignal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { send } from "./api";
 import { colourOf, css } from "./colours";
 import { along, unit, sub, type Vec3 } from "./geometry";
 import { draft, draftFrom, dropDraft, edit, judged, judgeTime, selectedPlan, selectedRank, shownPlan, storeDraft } from "./path-edit";
-import { about, base, plans, stage, tried, write } from "./station";
+import { about, base, plans, tried, write } from "./station";
 import type { NeedlePlan, Plan } from "./types";
 import { Choice, Findings, Measures, number, percent, placed, probability, RunButton, Section, WithReason } from "./ui";
 import * as viewer from "./viewer";
@@ -20,17 +20,22 @@ export function ApproachesStage() {
   const plan = shownPlan.value;
   return (
     <>
-      <Section title="Approaches" aside={<RunButton name="plan" words="Plan again" needs={["segment", "lesion"]} />}>
+      <Section title="Approaches" aside={<div class="row">
+        <button onClick={() => { comparing.value = true; }}>Compare</button><RunButton name="plan" words="Plan again" needs={["segment", "lesion"]} /></div>}>
         <ol class="approaches">{plans.value.map((one) => <ApproachCard key={one.rank} plan={one} />)}</ol>
       </Section>
+      <Comparison />
       <Editor />
       {plan && <Judgement plan={plan} />}
     </>
   );
 }
 
+const SHOWN_REASONS = 3;
+
 function ApproachCard({ plan }: { plan: Plan }) {
   const chosen = selectedPlan.value?.rank === plan.rank && !draft.value;
+  const all = useSignal(false);
   const nearest = nearestClearance(plan);
   return (
     <li class={`${chosen ? "chosen" : ""} ${plan.feasible ? "" : "infeasible"}`}>
@@ -47,7 +52,9 @@ function ApproachCard({ plan }: { plan: Plan }) {
           <span>breach {probability(plan.measures["breach_probability"])}</span>
         </span>
       </button>
-      {chosen && plan.reasons.map((reason) => <p key={reason} class="reason-text">{reason}</p>)}
+      {chosen && plan.reasons.slice(0, all.value ? undefined : SHOWN_REASONS).map((reason) => <p key={reason} class="reason-text">{reason}</p>)}
+      {chosen && plan.reasons.length > SHOWN_REASONS && <button class="link more" aria-expanded={all.value} onClick={() => { all.value = !all.value; }}>
+        {all.value ? "fewer" : `all ${plan.reasons.length} reasons`}</button>}
       {!chosen && plan.reasons[0] && <p class="reason-text first">{plan.reasons[0]}</p>}
       {chosen && plan.rank !== 1 && plan.feasible && (
         <WithReason words="Choose this approach" label="Why" onDone={(reason) => void tried(() => write("POST", "/choice", { rank: plan.rank, reason }))} />
@@ -59,6 +66,42 @@ function ApproachCard({ plan }: { plan: Plan }) {
 function nearestClearance(plan: Plan): NeedlePlan["clearances"][number] | undefined {
   const all = plan.needles.flatMap((one) => one.clearances);
   return all.length ? all.reduce((a, b) => (b.distance_mm - b.required_mm < a.distance_mm - a.required_mm ? b : a)) : undefined;
+}
+
+export const comparing = signal(false);
+
+/** Rows of the comparison: what is asked, and its answer for one plan. */
+const COMPARED: [string, (plan: Plan) => string][] = [
+  ["feasible", (p) => (p.feasible ? "yes" : "no")],
+  ["side, level", (p) => `${p.side}, ${p.target_level}`],
+  ["breach probability", (p) => probability(p.measures["breach_probability"])],
+  ["smallest clearance", (p) => { const c = nearestClearance(p); return c ? `${number(c.distance_mm, 1, "mm")} ${placed(c.structure)}` : "–"; }],
+  ["skin to target", (p) => number(p.needles[0]?.derived?.length_mm, 0, "mm")],
+  ["needles", (p) => String(p.needles.length || "–")],
+  ["tolerance cone", (p) => `±${number(p.measures["tolerance_cone_deg"], 1, "°")}`],
+  ["cement", (p) => number(p.needles.flatMap((n) => n.injections).reduce((sum, i) => sum + i.volume_ml, 0) || null, 1, "mL")],
+];
+
+/** All approaches in columns, with every reason. */
+export function Comparison() {
+  if (!comparing.value) return null;
+  const close = (): void => { comparing.value = false; };
+  return (
+    <div class="veil" onClick={close}>
+      <div class="dialog broad" role="dialog" aria-modal="true" aria-label="Approaches side by side" onClick={(e) => e.stopPropagation()}>
+        <header><h2>Approaches side by side</h2><button autofocus onClick={close}>Close</button></header>
+        <div class="scroll">
+          <table class="compare">
+            <thead><tr><td />{plans.value.map((one) => <th key={one.rank} scope="col" class={one.feasible ? "" : "warning"}>{one.feasible ? `${one.rank}. ` : "✕ "}{placed(one.approach)}</th>)}</tr></thead>
+            <tbody>
+              {COMPARED.map(([words, answer]) => <tr key={words}><th scope="row">{words}</th>{plans.value.map((one) => <td key={one.rank}>{answer(one)}</td>)}</tr>)}
+              <tr><th scope="row">reasons</th>{plans.value.map((one) => <td key={one.rank}>{one.reasons.map((reason) => <p key={reason}>{reason}</p>)}</td>)}</tr>
+            </tbody>
+          </table>
+        </div>
+      </div>
+    </div>
+  );
 }
 
 /** Step of one press of a nudge button, mm. */
@@ -202,5 +245,3 @@ export function Crossings({ needle }: { needle: NeedlePlan }) {
     </div>
   );
 }
-
-export const editing = (): boolean => stage.value === "approaches";

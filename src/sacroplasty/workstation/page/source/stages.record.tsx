@@ -165,7 +165,7 @@ export function FollowUpStage() {
   const one = f.value;
   if (!one) return <div class="page"><p class="quiet">The follow-up is loading.</p></div>;
   const byUnit = new Map<string, Series[]>();
-  one.chart.series.forEach((s, n) => byUnit.set(s.unit, [...(byUnit.get(s.unit) ?? []), { name: s.name, points: s.points, colour: CHART_COLOURS[n % 4]!, dots: true }]));
+  one.chart.series.filter((s) => s.points.length > 0).forEach((s, n) => byUnit.set(s.unit, [...(byUnit.get(s.unit) ?? []), { name: s.name, points: s.points, colour: CHART_COLOURS[n % 4]!, dots: true }]));
   return (
     <div class="page two-columns">
       <div>
@@ -173,7 +173,7 @@ export function FollowUpStage() {
           {[...byUnit].map(([unit, series]) => (
             <div key={unit}><Chart series={series} x="days after the procedure" y={unit} height={170} low={0} {...(unit.includes("10") ? { high: 10 } : {})} at={0} /><Legend series={series} /></div>
           ))}
-          {one.chart.series.length === 0 && <p class="quiet">No score yet.</p>}
+          {byUnit.size === 0 && <p class="quiet">No score yet.</p>}
           <ul class="plain">{one.chart.marks.map((m) => <li key={m.words}>day {m.day}: {m.words}</li>)}</ul>
           {one.changes.map((c) => <p key={c.intervention}><strong>{placed(c.intervention)}</strong>: pain {number(c.before, 0)} → {number(c.after, 0)}{typeof c.response === "string" ? `, ${c.response}` : ""}</p>)}
         </Section>

@@ -150,7 +150,8 @@ function Judged({ sheet, reload }: { sheet: Sheet; reload: () => Promise<boolean
     <>
       <Section title="Judgement">
         <p class={`judgement ${sheet.verdict === "judged suitable" ? "good" : sheet.verdict === "judged unsuitable" ? "bad" : ""}`} role="status">{sheet.verdict}</p>
-        {sheet.reasons.map((one) => <p key={one}>{one}</p>)}
+        {sheet.reasons.filter((one) => !sheet.questions.includes(one)).map((one) => <p key={one}>{one}</p>)}
+        {sheet.questions.length > 0 && sheet.reasons.every((one) => sheet.questions.includes(one)) && <p>{sheet.questions.length} questions are open.</p>}
         {sheet.override && <p class="warning"><strong>Overridden</strong> by <span dir="auto">{sheet.override.by}</span> on {sheet.override.when}: <span dir="auto">{sheet.override.reason}</span>{" "}
           <button class="link" onClick={() => override(null)}>withdraw</button></p>}
         {!sheet.override && sheet.verdict !== "judged suitable" && (

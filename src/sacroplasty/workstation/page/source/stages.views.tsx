@@ -167,7 +167,10 @@ export function RehearsalStage() {
           <button class="primary" disabled={step.value >= r.checkpoints.length - 1} onClick={() => { step.value += 1; }}>Advance</button></div>}
       </Section>
       {stop && <Section title={`At ${placed(stop.name)}`}>
-        <ul class="plain">{stop.shows.map((one) => <li key={one}>{one}</li>)}</ul>
+        <dl class="shows">{stop.shows.map((one) => {
+          const [view, words] = one.includes(": ") ? [one.slice(0, one.indexOf(": ")), one.slice(one.indexOf(": ") + 2)] : ["", one];
+          return <div key={one}><dt>{view}</dt><dd>{words}</dd></div>;
+        })}</dl>
         {stop.action && <p><strong>Do:</strong> {stop.action}</p>}
         {stop.breach && <p class="warning"><strong>A breach would look like:</strong> {stop.breach}</p>}
       </Section>}

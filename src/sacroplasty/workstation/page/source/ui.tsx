@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
-import { has, runningJob, stage as stageNow, tried, write } from "./station";
+import { has, runningJob, tried, write } from "./station";
 import type { Finding } from "./types";
 import { goTo } from "./viewer";
 
@@ -141,5 +141,3 @@ export function WithReason({ words, label, onDone, disabled = false }: {
     </form>
   );
 }
-
-export const stageIs = (name: string): boolean => stageNow.value === name;

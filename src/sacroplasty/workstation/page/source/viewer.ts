@@ -49,8 +49,14 @@ export const brushed = signal<{ image: Image3D; stamp: number } | null>(null);
 /** Places that wait to be sent as corrections. */
 export const pins = signal<{ name: string; place: Vec3 }[]>([]);
 
-export interface Path { entry_mm: Vec3; target_mm: Vec3; radius_mm: number; feasible: boolean | null; editable: boolean }
+export interface Path {
+  entry_mm: Vec3; target_mm: Vec3; radius_mm: number; feasible: boolean | null; editable: boolean;
+  /** How far entry and tip may be off before a breach gets too likely, mm. */
+  cone?: { entry_mm: number; tip_mm: number };
+}
 export const path = signal<Path | null>(null);
+/** Further needles of the same plan. */
+export const otherPaths = signal<Path[]>([]);
 /** Called while the user drags an end of the path. */
 export const onPathMoved = signal<((end: "entry" | "target", place: Vec3) => void) | null>(null);
 
