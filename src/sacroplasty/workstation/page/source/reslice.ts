@@ -143,7 +143,8 @@ function oneLayer(
       const v11 = array[up + rj]! + fi * (array[up + rj + ri]! - array[up + rj]!);
       const near = v00 + fj * (v10 - v00);
       const far = v01 + fj * (v11 - v01);
-      out[y * width + x] = near + fk * (far - near);
+      // Rounded, not cut: a CT number that is read off must not be biased.
+      out[y * width + x] = ((near + fk * (far - near) + 32768.5) | 0) - 32768;
     }
   }
 }
