@@ -22,7 +22,7 @@ from sacroplasty.workstation.refusals import CONFLICT, NO_REVISION, UNPROCESSABL
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 INDEX = "case.json"
 # A worker swaps a committed stage into place within this time.
-_SWAP_S = 2.0
+_SWAP_S = 0.5
 # Parsed stage files that are kept.
 _PARSED = 64
 

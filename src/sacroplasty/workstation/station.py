@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from fastapi import Path as InPath
 
+from sacroplasty.errors import SacroplastyError
 from sacroplasty.workstation.images import Images
 from sacroplasty.workstation.jobs import Job, Jobs, JobState
 from sacroplasty.workstation.library import IDENTIFIER, Library, revision_of
@@ -70,7 +72,9 @@ class Station:
         self.surfaces = Surfaces(self.library, self.warm, self.images)
         self.listeners = Listeners()
         for identifier in self.library.identifiers():
-            self.library.recover(identifier)
+            # A case that cannot be read is listed with the reason; it keeps nobody from the others.
+            with suppress(SacroplastyError):
+                self.library.recover(identifier)
         self.jobs = Jobs(self.library.state / "jobs", self.library.root, workers, self._heard)
 
     def _heard(self, job: Job) -> None:
