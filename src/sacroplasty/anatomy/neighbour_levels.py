@@ -16,13 +16,15 @@ from sacroplasty.anatomy.surface import vertex_normals
 from sacroplasty.anatomy.surroundings import endplate_plane
 from sacroplasty.space import Points
 
-# From endplate to endplate of L5 and S1; a trial that comes back to within `SAME_MM` is no other hypothesis.
+# From endplate to endplate of L5 and S1; a fit within `SAME_MM` of the best is no other hypothesis.
 VERTEBRA_MM, SAME_MM = 30.0, 12.0
 # An edge this far (mm, one standard deviation) from the fitted vertex counts little for the sacrum's own score.
 NEAR_MM, REACH_MM, BLUR_MM = 2.0, 4.0, 0.8
 # Every how many vertices tell the displaced shape, and the noise that lets it follow the displacement (mm²).
 EVERY, NOISE_MM2, ROUNDS = 8, 45.0, 6
 COEFFICIENT_LIMIT = 3.0
+# Share of the coefficients kept where the whole pelvis is moved.
+EASED = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +39,13 @@ class LevelChoice:
 def best_level(images: Images, model: PelvisModel, fit: Fit) -> LevelChoice:
     """The fit, or one with the sacrum a vertebra higher or lower where the sacrum's own edges agree better with it."""
     fits = [fit]
-    for step_mm in (-VERTEBRA_MM, VERTEBRA_MM):
-        trial = fitted_shape(images, model, displaced(model, fit, step_mm), FULL[2:])
-        if all(_apart_mm(model, trial, other) > SAME_MM for other in fits):
-            fits.append(trial)
+    for step in (-VERTEBRA_MM, VERTEBRA_MM):
+        fits.append(fitted_shape(images, model, displaced(model, fit, step), FULL[2:]))
+        fits.append(fitted_shape(images, model, _moved(model, fit, step), FULL[1:]))
     scores = [sacral_score(images, model, one.vertices_mm) for one in fits]
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    return LevelChoice(fits[order[0]], scores[order[0]], scores[order[1]] if len(fits) > 1 else 0.0)
+    best = int(np.argmax(scores))
+    others = [s for one, s in zip(fits, scores, strict=True) if _apart_mm(model, one, fits[best]) > SAME_MM]
+    return LevelChoice(fits[best], scores[best], max(others, default=0.0))
 
 
 def sacral_score(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
@@ -62,6 +64,15 @@ def sacral_score(images: Images, model: PelvisModel, vertices_mm: Points) -> flo
 def _apart_mm(model: PelvisModel, one: Fit, other: Fit) -> float:
     centre, up = endplate_plane(model, other.vertices_mm)
     return abs(float((endplate_plane(model, one.vertices_mm)[0] - centre) @ up))
+
+
+def _moved(model: PelvisModel, fit: Fit, step_mm: float) -> Fit:
+    """The whole pelvis moved along its endplate's normal, its shape eased towards the mean: where the hip bones are cut
+    off they do not hold the sacrum.
+    """
+    shift = fit.shift_mm + step_mm * endplate_plane(model, fit.vertices_mm)[1]
+    b = EASED * fit.coefficients
+    return Fit(model.shape_mm(b) @ fit.rotation.T + shift, 0.0, 0.0, b, fit.rotation, shift)
 
 
 def displaced(model: PelvisModel, fit: Fit, step_mm: float) -> Fit:

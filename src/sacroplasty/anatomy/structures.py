@@ -215,6 +215,26 @@ class ThecalSac:
     uncertainty_mm: float = 10.0
 
 
+@dataclass(frozen=True)
+class PedicleCorridor:
+    """The widest straight cylinder of bone through one pedicle: from the midline to where its axis leaves the ilium,
+    LPS mm. The diameter is a lower bound at the narrowest place of the pedicle.
+    """
+
+    level: Level
+    side: Side
+    midline_mm: Point
+    lateral_mm: Point
+    diameter_mm: float
+    state: State = State.MEASURED
+    uncertainty_mm: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """For example `S1 corridor right`."""
+        return f"{self.level} corridor {self.side}"
+
+
 @dataclass(frozen=True, eq=False)
 class Anatomy:
     """Everything a needle may cross, must reach or must not touch, on one isotropic grid along the patient's axes.
@@ -239,6 +259,7 @@ class Anatomy:
     maps: Mapping[str, Volume] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     source: str = "bare CT"
+    corridors: tuple[PedicleCorridor, ...] = ()
 
     def __post_init__(self) -> None:
         self.labels.grid.require_same(self.body.grid, "The labels and the body mask")
