@@ -32,6 +32,7 @@ export function CementStage() {
     <>
       <Venography />
       <Inject />
+      {details.value?.stale.includes("cement") && <p class="warning pad" role="alert">▲ This injection was made from an older plan: do not use it.</p>}
       {c && <Injection c={c} />}
     </>
   );

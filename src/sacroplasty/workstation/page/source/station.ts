@@ -117,13 +117,14 @@ function keep(id: string, work: () => void): void {
   if (caseId.value === id) batch(work);
 }
 
-/** A write on the open case: carries its revision, takes over the new one, follows the job if there is one. */
+/** A write on the open case: carries its revision, then follows its job or takes over what it changed. */
 export async function write<T extends { revision?: number; id?: string; state?: string }>(
   method: string, path: string, body?: unknown, headers: Record<string, string> = {},
 ): Promise<T> {
   const answer = await send<T>(method, `${base.value}${path}`, body, revision.value, headers);
-  if (answer.revision !== undefined && details.value) details.value = { ...details.value, revision: answer.revision };
   if (answer.state && answer.id) take(answer as unknown as Job);
+  // The write may have made later stages void: revision and stages change together.
+  else await openCase(caseId.value);
   return answer;
 }
 
