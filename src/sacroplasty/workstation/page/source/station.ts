@@ -85,7 +85,16 @@ export async function openCase(id: string | null): Promise<void> {
     if (caseId.value !== id) return;
     details.value = found;
     const made = (name: string): boolean => found.stages.includes(name);
-    const parts: Promise<unknown>[] = [listed<ImageInfo>(`${at}/images`, "images").then((v) => keep(id, () => (images.value = v)))];
+    // The CT is described first: the list of all pictures may take long when a case is opened for the first time.
+    const described = (async () => {
+      if (images.value.length === 0 && made("images")) {
+        const first = await getJson<ImageInfo>(`${at}/images/ct`);
+        keep(id, () => (images.value = [first]));
+      }
+      const all = await listed<ImageInfo>(`${at}/images`, "images");
+      keep(id, () => (images.value = all));
+    })();
+    const parts: Promise<unknown>[] = [described];
     const load = (name: string, work: () => Promise<unknown>, empty: () => void): void => {
       if (made(name)) parts.push(work());
       else empty();
