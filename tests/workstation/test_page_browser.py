@@ -17,6 +17,7 @@ from sacroplasty.workstation.app import app
 from sacroplasty.workstation.guard import COOKIE, Session
 from sacroplasty.workstation.serve import address_of, bound
 from sacroplasty.workstation.station import Setup
+from tests.data import ROOT
 from tests.workstation.conftest import HOSTILE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -87,7 +88,9 @@ def desk(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     uvicorn = pytest.importorskip("uvicorn")
     root = tmp_path_factory.mktemp("desk") / "cases"
     shutil.copytree(template, root)
-    with bound(0) as door:
+    with bound(0) as door, pytest.MonkeyPatch.context() as environment:
+        # The worker is another program, started in another folder.
+        environment.setenv("PYTHONPATH", str(ROOT / "src"))
         port = int(door.getsockname()[1])
         session = Session()
         guarded = app(root, session=session, port=port, setup=Setup(), workers=1)

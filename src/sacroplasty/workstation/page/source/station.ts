@@ -143,6 +143,7 @@ export function take(job: Job): void {
   jobs.value = [job, ...jobs.value.filter((one) => one.id !== job.id)].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
   const ended = !["queued", "running"].includes(job.state);
   if (ended && before && before.state !== job.state) {
+    if (job.state === "interrupted") notice.value = { kind: "refused", text: `${job.title}: the worker stopped before the end. It can be resumed under Jobs.` };
     if (job.state === "failed" && job.error) notice.value = { kind: "refused", text: `${job.title}: ${job.error.sentence}` };
     void tried(loadCases);
     if (job.case && job.case === caseId.value) void openCase(job.case);
