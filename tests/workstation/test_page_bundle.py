@@ -27,7 +27,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources with the locked tools installed; skips where there is no node, or no way to get the tools."""
+    """A copy of the sources with the locked tools; skips where there is no node, or no way to get the tools."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("node and npm are absent: the page cannot be built here")
     place = tmp_path_factory.mktemp("page")
@@ -44,7 +44,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_bundle_is_what_the_sources_build_to(workshop: Path, tmp_path: Path) -> None:
-    built = subprocess.run(["node", "build.mjs", str(tmp_path / "static")], cwd=workshop, capture_output=True, text=True)
+    built = subprocess.run(
+        ["node", "build.mjs", str(tmp_path / "static")], cwd=workshop, capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stderr
     fresh, shipped = files(tmp_path / "static"), files(STATIC)
     assert sorted(fresh) == sorted(shipped)

@@ -9,11 +9,18 @@ export const COLOURS: Readonly<Record<string, Vec3>> = {
   canal: [240, 228, 66], root_tunnel: [230, 159, 0], si_joint_left: [204, 121, 167], si_joint_right: [204, 121, 167],
   disc_l5_s1: [110, 120, 150], lesion: [213, 94, 0], cement: [90, 220, 130], root: [240, 228, 66], foramen: [230, 159, 0],
   needle: [255, 255, 255], metal: [235, 235, 235], skin: [190, 160, 140], vessel: [190, 90, 110], organ: [150, 115, 80],
-  joint: [204, 121, 167], bone: [205, 200, 190],
+  soft: [104, 84, 74], joint: [204, 121, 167], bone: [205, 200, 190],
 };
 const OTHER: Vec3 = [150, 150, 150];
 
+/** Colours of what a needle crosses, by the planner's words. */
+const CROSSED: Readonly<Record<string, string>> = {
+  ilium: "hip_left", "si joint": "joint", "sacral canal": "canal", "thecal sac": "canal", "interosseous ligament": "joint", "soft tissue": "soft",
+};
+
 export function colourOf(name: string, kind = ""): Vec3 {
+  const crossed = CROSSED[name.toLowerCase()];
+  if (crossed) return COLOURS[crossed]!;
   if (COLOURS[name]) return COLOURS[name];
   if (/artery|vein|aorta|cava/.test(name)) return COLOURS["vessel"]!;
   if (name.startsWith("lesion")) return COLOURS["lesion"]!;

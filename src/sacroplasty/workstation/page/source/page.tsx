@@ -115,7 +115,9 @@ function Toolbar() {
 
 /** Which colour is which structure. */
 function Key() {
-  const names = [...new Set(Object.values(station.images.value.find((one) => one.name === "labels")?.names ?? {}))];
+  const info = station.images.value.find((one) => one.name === "labels");
+  const present = new Set((info?.present ?? Object.keys(info?.names ?? {})).map(String));
+  const names = Object.entries(info?.names ?? {}).filter(([label, name]) => present.has(label) || present.has(name)).map(([, name]) => name);
   return (
     <ul class="legend tall">
       {[...names, "lesion", "foramen", "root", "cement"].map((name) => (

@@ -82,8 +82,10 @@ export function startPathEditing(): void {
     if (kept?.entry_mm?.every(Number.isFinite) && kept.target_mm?.every(Number.isFinite)) edit(kept);
   });
   effect(() => {
-    const plan = shownPlan.value;
-    const d = draft.value;
+    // Cement belongs to the chosen plan; another path beside its cloud would be misread.
+    const ofCement = stage.value === "cement";
+    const plan = ofCement ? plans.value.find((one) => one.feasible) ?? null : shownPlan.value;
+    const d = ofCement ? null : draft.value;
     const needle = plan?.needles[0];
     const ends = d ?? needle?.trajectory;
     const editable = stage.value === "approaches";

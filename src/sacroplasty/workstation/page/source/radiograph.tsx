@@ -15,7 +15,7 @@ export interface Shot {
 
 /** Which overlays are drawn on every radiograph. */
 export const overlayKinds = signal<Record<string, boolean>>({
-  foramen: true, canal: false, "ventral cortex": true, needle: false, lesion: true, root: false,
+  foramen: true, canal: false, "ventral cortex": true, needle: false, root: false,
 });
 export const OVERLAY_COLOURS: Record<string, string> = {
   foramen: "#e69f00", canal: "#f0e442", "ventral cortex": "#56b4e9", needle: ACCENT, lesion: "#ff7a2e", root: "#9fd356",

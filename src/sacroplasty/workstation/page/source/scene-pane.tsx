@@ -7,7 +7,7 @@ import { colourOf, COLOURS } from "./colours";
 import { along, cross, letters, scale, sub, turned, unit, type Vec3 } from "./geometry";
 import { barLength, isKnown } from "./marks";
 import { axes, canvas3d, drawn, normalsOf, type Camera, type Canvas3D, type Mesh } from "./raster";
-import { anatomy, base, details, refused, surfaces } from "./station";
+import { anatomy, base, details, refused, stage, surfaces } from "./station";
 import type { SurfaceInfo } from "./types";
 import * as viewer from "./viewer";
 import { PaneButton } from "./slice-pane";
@@ -141,7 +141,7 @@ function bodies(): Mesh[] {
   const list = surfaces.value.filter((one) => (one.kind !== "skin" || shown["skin"]) && (one.kind !== "lesion" || shown["lesion"])
     && (one.kind !== "vessel" || shown["vessel"]));
   const meshes = list.map((one) => loaded.value.get(one.name)).filter((one): one is Mesh => !!one);
-  if (cementMesh.value && shown["cement"]) meshes.push(cementMesh.value);
+  if (cementMesh.value && shown["cement"] && stage.value === "cement") meshes.push(cementMesh.value);
   return meshes;
 }
 

@@ -6,7 +6,7 @@ import { add, along, scale, type Vec3 } from "./geometry";
 import { annotate, crosshair, drawAnatomy, drawPath, drawPins, handleDistance, lineDirection, moved, pixelOf, type Frame } from "./marks";
 import { Easel, type Scene } from "./paint";
 import { normal, patientPoint, valueAt, type Plane } from "./reslice";
-import { about, anatomy, cement, details, images } from "./station";
+import { about, anatomy, cement, details, images, stage } from "./station";
 import * as viewer from "./viewer";
 import { PANES, type PaneName } from "./viewer";
 
@@ -30,7 +30,7 @@ function scene(): Scene | null {
     names: images.value.find((one) => one.name === "labels")?.names ?? {},
     lesion: shown["lesion"] ? viewer.lesionImage.value : null,
     brush: viewer.brushed.value?.image ?? null,
-    arrival: shown["cement"] && cement.value ? viewer.arrivalImage.value : null,
+    arrival: shown["cement"] && cement.value && stage.value === "cement" ? viewer.arrivalImage.value : null,
     injected_ml: viewer.injected_ml.value,
     other: other ? { ...other, share: viewer.fused.value.share } : null,
     window: viewer.windowing.value,

@@ -227,7 +227,7 @@ export function Crossings({ needle }: { needle: NeedlePlan }) {
         <rect x="0" y="6" width="340" height="14" class="soft" />
         {sorted.map((one, n) => (
           <rect key={n} x={(340 * one.start_depth_mm) / length} width={Math.max(1, (340 * (one.end_depth_mm - one.start_depth_mm)) / length)} y="6" height="14"
-            fill={css(colourOf(one.structure.split(" ")[0] ?? "", "bone"))} stroke={one.permitted ? "none" : "#ff7a2e"} stroke-width="2"
+            fill={css(colourOf(one.structure, "bone"))} stroke={one.permitted ? "none" : "#ff7a2e"} stroke-width="2"
             onClick={() => viewer.goTo(along(entry_mm, shaft, one.start_depth_mm))}><title>{`${placed(one.structure)} ${one.start_depth_mm.toFixed(1)}–${one.end_depth_mm.toFixed(1)} mm`}</title></rect>
         ))}
         <text x="0" y="32">skin 0</text><text x="340" y="32" text-anchor="end">tip {length.toFixed(0)} mm</text>
@@ -236,7 +236,7 @@ export function Crossings({ needle }: { needle: NeedlePlan }) {
         {sorted.map((one, n) => (
           <li key={n} class={one.permitted ? "" : "warning"}>
             <button class="link" onClick={() => viewer.goTo(along(entry_mm, shaft, one.start_depth_mm))}>
-              <svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect width="10" height="10" fill={css(colourOf(one.structure.split(" ")[0] ?? "", "bone"))} /></svg>
+              <svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect width="10" height="10" fill={css(colourOf(one.structure, "bone"))} /></svg>
               {placed(one.structure)}</button>
             <span>{one.start_depth_mm.toFixed(1)}–{one.end_depth_mm.toFixed(1)} mm{one.permitted ? "" : ", not permitted"}</span>
           </li>

@@ -32,6 +32,7 @@ export function CementStage() {
     <>
       <Venography />
       <Inject />
+      {details.value?.stale.includes("cement") && <p class="warning pad" role="alert">▲ This injection was made from an older plan: do not use it.</p>}
       {c && <Injection c={c} />}
     </>
   );
@@ -46,7 +47,7 @@ function Inject() {
   return (
     <Section title="Injection">
       <div class="row">
-        <Choice label="Cement" value={name.value} options={(about.value?.cements ?? []).map((one) => one.name)} empty="simplex-p" onChange={(v) => { name.value = v; }} />
+        <Choice label="Cement" value={name.value} options={about.value?.cements ?? []} empty="simplex-p" onChange={(v) => { name.value = v; }} />
         <Field label="Volume mL" type="number" min="0.2" max="20" step="0.1" placeholder="the plan's" value={volume.value} onInput={(v) => { volume.value = v; }} />
       </div>
       <RunButton name="cement" words={cement.value ? "Simulate again" : "Simulate the injection"} parameters={parameters} needs={["plan"]} primary={!cement.value} />

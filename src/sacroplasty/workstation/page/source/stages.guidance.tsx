@@ -6,8 +6,9 @@ import { getJson, send } from "./api";
 import { Outline, overlayKinds, OverlaySwitches } from "./radiograph";
 import { anatomy, base, details, ended, has, take, tried } from "./station";
 import type { Deviation, Job, Session } from "./types";
-import { Choice, Empty, number, placed, Section } from "./ui";
+import { Choice, Empty, number, Section, spelled } from "./ui";
 import { isKnown } from "./marks";
+import * as viewer from "./viewer";
 
 const sessions = signal<Session[]>([]);
 const open = signal<string | null>(null);
@@ -95,8 +96,8 @@ export function GuidanceStage() {
       {session?.simulated && session.answers.length > 0 && (
         <Section title="The simulated truth">
           <button onClick={() => void tried(async () => { truth.value = await send("POST", `${base.value}/guidance/${session.id}/reveal`, {}); })}>Reveal</button>
-          {truth.value && <table class="measures"><tbody>{Object.entries(truth.value).map(([key, value]) => (
-            <tr key={key}><th scope="row">{placed(key)}</th><td>{Array.isArray(value) ? value.map((v) => (typeof v === "number" ? v.toFixed(1) : String(v))).join(", ") : typeof value === "number" ? value.toFixed(2) : String(value)}</td></tr>))}</tbody></table>}
+          {truth.value && <table class="measures"><tbody>{[...Object.entries(truth.value).filter(([key]) => key !== "answers"), ...truthLines(truth.value)].map(([key, value]) => (
+            <tr key={key}><th scope="row">{spelled(key)[0]}</th><td>{Array.isArray(value) ? value.map((v) => (typeof v === "number" ? v.toFixed(1) : String(v))).join(", ") : typeof value === "number" ? value.toFixed(2) : String(value)}</td></tr>))}</tbody></table>}
         </Section>
       )}
       <Section title="Outlines"><OverlaySwitches /></Section>
@@ -104,8 +105,15 @@ export function GuidanceStage() {
   );
 }
 
+/** How far each answer was off, in words of its own. */
+function truthLines(told: Record<string, unknown>): [string, string][] {
+  const answers = (told["answers"] ?? []) as { error_mm: number; radius_95_mm: number; held: boolean }[];
+  return answers.map((one, n): [string, string] => [`answer ${n + 1}`,
+    `${one.error_mm.toFixed(1)} mm off; the 95 % ellipsoid ${one.held ? "held the tip" : "did not hold the tip"}`]);
+}
+
 function Start() {
-  const depth = useSignal("40");
+  const depth = useSignal("");
   const fresh = (): void => { tips.value = {}; landmarkClicks.value = {}; truth.value = null; open.value = null; };
   return (
     <Section title="Shots">
@@ -113,16 +121,21 @@ function Start() {
       <label class="drop small"><input type="file" multiple onChange={(event) => {
         const { files } = event.currentTarget;
         if (!files?.length) return;
-        const form = new FormData();
-        for (const file of Array.from(files)) form.append("shots", file);
-        void tried(async () => { fresh(); await followed(await send<Job>("POST", `${base.value}/guidance/real`, form)); });
-      }} /><span>Real shots: two or more DICOM XA/RF files with geometry</span></label>
+        void tried(async () => {
+          fresh();
+          const { upload } = await send<{ upload: string }>("POST", "/api/uploads", undefined);
+          for (let n = 0; n < files.length; n++) {
+            await send("PUT", `/api/uploads/${upload}/files/${n}`, files[n], undefined, { "X-File-Name": encodeURIComponent(files[n]!.name) });
+          }
+          await followed(await send<Job>("POST", `${base.value}/guidance/real`, { upload, isocentre_mm: viewer.focus.value }));
+        });
+      }} /><span>Real shots: two or more DICOM XA/RF files with geometry. The isocentre is taken at the crosshair.</span></label>
       <div class="row">
-        <label class="field"><span>Needle depth mm</span><input type="number" min="5" max="200" value={depth.value} onInput={(e) => { depth.value = e.currentTarget.value; }} /></label>
+        <label class="field"><span>Needle depth mm</span><input type="number" min="10" max="400" placeholder="all the way" value={depth.value} onInput={(e) => { depth.value = e.currentTarget.value; }} /></label>
         <button disabled={!has("plan")} onClick={() => void tried(async () => {
           fresh();
           const seed = sessions.value.length + 1;
-          await followed(await send<Job>("POST", `${base.value}/guidance`, { simulated: { views: [{ lao_deg: 0, cra_deg: 0 }, { lao_deg: 90, cra_deg: 0 }], seed, depth_mm: Number(depth.value) } }));
+          await followed(await send<Job>("POST", `${base.value}/guidance`, { views: [{ lao_deg: 0, cra_deg: 0, name: "AP" }, { lao_deg: 90, cra_deg: 0, name: "lateral" }], seed, depth_mm: depth.value ? Number(depth.value) : null }));
         })}>Simulate two shots</button>
       </div>
       <p class="quiet">Simulated shots show a patient and a needle that are off by an amount not told until the end.</p>
@@ -130,7 +143,7 @@ function Start() {
   );
 }
 
-const WORDS: Record<Session["state"], string> = { shot: "not registered", registering: "registering …", registered: "registered", refused: "registration refused" };
+const WORDS: Record<Session["state"], string> = { shot: "not registered", registering: "registering …", registered: "registered", refused: "registration refused", void: "the CT was changed: take new shots" };
 
 function Register({ session }: { session: Session }) {
   const name = useSignal("");

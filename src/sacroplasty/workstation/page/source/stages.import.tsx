@@ -97,7 +97,7 @@ function FromFiles({ ready, onImport }: { ready: boolean; onImport: OnImport }) 
   const found = useSignal<Inspection | null>(null);
   const send_files = async (files: FileList): Promise<void> => {
     found.value = null;
-    const begun = await send<{ upload: string }>("POST", "/api/uploads", {});
+    const begun = await send<{ upload: string }>("POST", "/api/uploads", undefined);
     for (let n = 0; n < files.length; n++) {
       const file = files[n]!;
       progress.value = `Sending file ${n + 1} of ${files.length}`;
@@ -105,7 +105,7 @@ function FromFiles({ ready, onImport }: { ready: boolean; onImport: OnImport }) 
     }
     progress.value = "Inspecting the geometry …";
     upload.value = begun.upload;
-    const job = await send<Job>("POST", `/api/uploads/${begun.upload}/inspect`, {});
+    const job = await send<Job>("POST", `/api/uploads/${begun.upload}/inspect`, undefined);
     take(job);
     const done = await ended(job.id);
     progress.value = "";
@@ -168,7 +168,7 @@ function FromFolder({ ready, onImport }: { ready: boolean; onImport: OnImport })
     <>
       <Choice label="Folder" value={folder.value} options={about.value?.folders ?? []} onChange={(v) => { folder.value = v; path.value = ""; void list(); }} />
       <div class="row"><Field label="Path in it" value={path.value} onInput={(v) => { path.value = v; }} /><button onClick={() => void list()}>List</button></div>
-      {entries.value && <ul class="entries">{entries.value.map((one) => <li key={one.name}><button class="link" onClick={() => enter(one)}>{one.name}</button></li>)}</ul>}
+      {entries.value && <ul class="entries">{entries.value.map((one) => <li key={one.name}><button class="link" onClick={() => enter(one)}>{one.name}{one.folder ? "/" : ""}</button></li>)}</ul>}
       <button class="primary" disabled={!ready} onClick={() => void tried(() => onImport({ folder: folder.value, path: path.value }, []))}>Make the case</button>
     </>
   );
@@ -177,7 +177,7 @@ function FromFolder({ ready, onImport }: { ready: boolean; onImport: OnImport })
 function FromArchive({ ready, onImport }: { ready: boolean; onImport: OnImport }) {
   const archive = useSignal(about.value?.archives[0] ?? "");
   const patient = useSignal("");
-  const found = useSignal<{ series_uid: string; modality: string; description: string; images: number }[]>([]);
+  const found = useSignal<{ patient_id?: string; study_uid: string; series_uid: string; modality: string; description: string; images: number }[]>([]);
   return (
     <>
       <div class="row">
@@ -189,7 +189,7 @@ function FromArchive({ ready, onImport }: { ready: boolean; onImport: OnImport }
       </div>
       <ul class="entries">
         {found.value.map((one) => (
-          <li key={one.series_uid}><button disabled={!ready} onClick={() => void tried(() => onImport({ archive: archive.value, series: one.series_uid }, []))}>
+          <li key={one.series_uid}><button disabled={!ready} onClick={() => void tried(() => onImport({ archive: archive.value, patient_id: patient.value, study_uid: one.study_uid, series_uid: one.series_uid, images: one.images }, []))}>
             {one.modality} · {one.images} images · {one.description}</button></li>
         ))}
       </ul>

@@ -56,14 +56,19 @@ function Citations() {
   );
 }
 
-interface Procedure { steps: Step[]; details: Record<string, unknown>; warnings: string[]; closed_at: string | null }
+interface Procedure { steps: Step[]; details: Record<string, unknown>; warnings: string[]; missing: string[]; closed_at: string | null }
 
-/** Details that have a yes-no, a number or free words. */
-const DETAILS: [string, string, "text" | "number"][] = [
-  ["approach", "Approach", "text"], ["guidance", "Guidance", "text"], ["antibiotic", "Antibiotic", "text"], ["antibiotic_dose_g", "Dose, g", "number"],
-  ["skin_preparation", "Skin preparation", "text"], ["anaesthesia", "Anaesthesia", "text"], ["filling", "Filling", "text"],
-  ["leak_modality", "Leaks judged on", "text"], ["leak_verdict", "Leaks", "text"], ["fluoroscopy_minutes", "Fluoroscopy, minutes", "number"],
-  ["air_kerma_mgy", "Air kerma, mGy", "number"], ["days_in_hospital", "Days in hospital", "number"],
+type Kind = "text" | "number" | "yes/no" | readonly string[];
+/** The registry's columns, what they are called, and how they are answered. */
+const DETAILS: [string, string, Kind][] = [
+  ["approach", "Approach", "text"],
+  ["guidance", "Guidance", ["fluoroscopy", "CT", "CT and fluoroscopy", "CT-fluoroscopy suite", "cone-beam CT", "navigation"]],
+  ["position", "Position", ["prone", "lateral", "supine"]], ["antibiotic", "Antibiotic", "text"], ["antibiotic_dose_g", "Dose, g", "number"],
+  ["antibiotic_days_after", "Continued, days", "number"], ["skin_preparation", "Skin preparation", "text"], ["prepared_region", "Prepared region", "text"],
+  ["anaesthesia", "Anaesthesia", "text"], ["incision_site", "Incision", "text"], ["mallet_used", "Mallet used", "yes/no"], ["venogram", "Venogram", "text"],
+  ["tip_adjusted_after_venogram", "Tip adjusted after it", "yes/no"], ["filling", "Filling", "text"], ["fluoroscopy_minutes", "Fluoroscopy, minutes", "number"],
+  ["air_kerma_mgy", "Air kerma, mGy", "number"], ["technical_success", "Technical success", "yes/no"], ["neurological_check", "Neurology after", "text"],
+  ["leak_modality", "Leaks judged on", "text"], ["leak_verdict", "Leaks", "text"], ["days_in_hospital", "Days in hospital", "number"],
 ];
 
 const clock = (iso: string): string => new Date(iso).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -91,7 +96,7 @@ export function ProcedureStage() {
                 <button class="tick" aria-pressed={!!step.done_at} disabled={!!one.closed_at} aria-label={`${step.words}${step.done_at ? `, done at ${clock(step.done_at)}` : ""}`}
                   onClick={() => (step.done_at ? act("DELETE", `/steps/${step.key}`) : act("POST", `/steps/${step.key}`, { at: null, note: notes.value[step.key] ?? "" }))}>{step.done_at ? "✓" : ""}</button>
                 <div><strong>{step.words}</strong>{step.required && !step.done_at && <span class="tag">required</span>}
-                  {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after && Object.entries(step.minutes_after).map(([key, minutes]) => ` · ${minutes.toFixed(0)} min after ${placed(key)}`)}</span>}
+                  {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after_antibiotic !== null && step.key !== "antibiotic" && ` · ${step.minutes_after_antibiotic.toFixed(0)} min after the antibiotic`}</span>}
                   {step.note && <p dir="auto">{step.note}</p>}
                   {!step.done_at && waits.length > 0 && <p class="quiet">after {waits.map(placed).join(", ")}</p>}
                 </div>
@@ -104,23 +109,31 @@ export function ProcedureStage() {
       <div>
         <Section title="Details" aside={<button class="primary" disabled={!edited.value} onClick={() => void tried(async () => { await write("PUT", "/procedure/details", edited.value); edited.value = null; await load(); })}>Store</button>}>
           <div class="facts">
-            {DETAILS.map(([key, words, type]) => {
-              const options = about.value?.choices[key] ?? (key === "guidance" ? about.value?.guidance : key === "approach" ? about.value?.approaches.map((a) => a.name) : undefined);
-              const value = d[key] === null || d[key] === undefined ? "" : String(d[key]);
-              const set = (v: string): void => { edited.value = { ...d, [key]: v === "" ? null : type === "number" ? Number(v) : v }; };
-              return options ? <Choice key={key} label={words} value={value} options={options} empty="not recorded" onChange={set} />
-                : <Field key={key} label={words} type={type} step="any" placeholder="not recorded" value={value} onInput={set} />;
-            })}
+            {DETAILS.map(([key, words, kind]) => (
+              <Answer key={key} label={words} kind={key === "approach" ? (about.value?.approaches ?? []).map((a) => a.name) : kind} value={d[key]}
+                onChange={(v) => { edited.value = { ...d, [key]: v }; }} />
+            ))}
           </div>
           <Deposits value={(d["deposits"] as Record<string, unknown>[] | undefined) ?? []} onChange={(deposits) => { edited.value = { ...d, deposits }; }} />
         </Section>
         <Section title="Close">
           <p class="quiet">Closing writes the record to the registry. It can be read afterwards, not changed.</p>
+          {one.missing.length > 0 && !one.closed_at && <p>Not ticked yet: {one.missing.map(placed).join(", ")}</p>}
           <button disabled={!!one.closed_at || !!edited.value} onClick={() => act("POST", "/close", {})}>Close the record</button>
         </Section>
       </div>
     </div>
   );
+}
+
+/** One answer that may stay open. */
+function Answer({ label, kind, value, onChange }: { label: string; kind: Kind; value: unknown; onChange: (value: unknown) => void }) {
+  const words = value === null || value === undefined ? "" : typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
+  const read = (v: string): unknown => (v === "" ? null : kind === "number" ? Number(v) : kind === "yes/no" ? v === "yes" : v);
+  if (kind === "text" || kind === "number") {
+    return <Field label={label} type={kind} step="any" placeholder="not recorded" value={words} onInput={(v) => onChange(read(v))} />;
+  }
+  return <Choice label={label} value={words} options={kind === "yes/no" ? ["yes", "no"] : kind} empty="not recorded" onChange={(v) => onChange(read(v))} />;
 }
 
 const DEPOSIT: [string, string, "text" | "number"][] = [
@@ -147,6 +160,7 @@ function Deposits({ value, onChange }: { value: Record<string, unknown>[]; onCha
 }
 
 interface FollowUp {
+  template: string;
   procedure_on: string | null;
   schedule: { name: string; day: number; window_days: number; contact: string; due_on: string | null; state: string }[];
   pain: { order: number; day: number | null; nrs: number | null; words: string; after: string }[];
@@ -198,7 +212,7 @@ export function FollowUpStage() {
 
 function Due({ one, reload }: { one: FollowUp; reload: () => Promise<boolean> }) {
   const on = useSignal(one.procedure_on ?? "");
-  const schedule = useSignal(Object.keys(about.value?.schedules ?? {})[0] ?? "");
+  const schedule = useSignal(one.template);
   return (
     <div class="row wrap">
       <Field label="Day of the procedure" type="date" value={on.value} onInput={(v) => { on.value = v; }} />
@@ -210,13 +224,17 @@ function Due({ one, reload }: { one: FollowUp; reload: () => Promise<boolean> })
 
 type Add = (kind: string, body: unknown) => Promise<boolean>;
 
+/** Words for the numbers 0, 1, 2 … of a graded answer. */
+interface Ranked { ranks: readonly string[] }
+
 /** A form of plain fields that sends what was filled in and empties itself. */
 function Entry({ title, words, fields, send: sent }: {
-  title: string; words: string; fields: [string, string, "text" | "number" | "yes/no" | readonly string[]][]; send: (body: Record<string, unknown>) => Promise<boolean>;
+  title: string; words: string; fields: [string, string, Kind | Ranked][]; send: (body: Record<string, unknown>) => Promise<boolean>;
 }) {
   const held = useSignal<Record<string, string>>({});
   const body = (): Record<string, unknown> => Object.fromEntries(fields.filter(([key]) => held.value[key]).map(([key, , kind]) => {
     const v = held.value[key]!;
+    if (typeof kind === "object" && "ranks" in kind) return [key, kind.ranks.indexOf(v)];
     return [key, kind === "number" ? Number(v) : kind === "yes/no" ? v === "yes" : v];
   }));
   const set = (key: string, v: string): void => { held.value = { ...held.value, [key]: v }; };
@@ -225,7 +243,7 @@ function Entry({ title, words, fields, send: sent }: {
       <form class="facts" onSubmit={(event) => { event.preventDefault(); void sent(body()).then((well) => { if (well) held.value = {}; }); }}>
         {fields.map(([key, label, kind]) => (kind === "text" || kind === "number"
           ? <Field key={key} label={label} type={kind} step="any" value={held.value[key] ?? ""} onInput={(v) => set(key, v)} />
-          : <Choice key={key} label={label} value={held.value[key] ?? ""} options={kind === "yes/no" ? ["yes", "no"] : kind} empty="–" onChange={(v) => set(key, v)} />))}
+          : <Choice key={key} label={label} value={held.value[key] ?? ""} options={kind === "yes/no" ? ["yes", "no"] : "ranks" in kind ? kind.ranks : kind} empty="–" onChange={(v) => set(key, v)} />))}
         <button class="primary">{words}</button>
       </form>
     </Section>
@@ -234,27 +252,31 @@ function Entry({ title, words, fields, send: sent }: {
 
 function PainEntry({ add }: { add: Add }) {
   return <Entry title="Pain" words="Add" send={(body) => add("pain", body)} fields={[
-    ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After", "text"], ["on_walking", "On walking, NRS", "number"]]} />;
+    ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (baseline, sacroplasty, …)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
 }
 
 function ContactEntry({ add }: { add: Add }) {
-  const c = about.value?.choices ?? {};
   return <Entry title="Contact" words="Add" send={(body) => add("contacts", body)} fields={[
-    ["name", "Name", "text"], ["day", "Day", "number"], ["mode", "How", c["mode"] ?? c["contact"] ?? ["telephone", "visit"]], ["ambulation", "Walks", c["ambulation"] ?? "text"],
-    ["pain_on_walking", "Pain on walking", "yes/no"], ["tenderness", "Tender", "yes/no"], ["opioid_mg_per_day", "Opioid, mg morphine per day", "number"],
+    ["name", "Appointment", Object.values(about.value?.schedules ?? {}).flat().map((one) => one.name).filter((name, n, all) => all.indexOf(name) === n)], ["day", "Day", "number"], ["mode", "How", ["telephone", "visit"]], ["ambulation", "Walks", "text"],
+    ["pain_on_walking", "Pain on walking", "text"], ["tenderness", "Tenderness", "text"], ["opioid_mg_per_day", "Opioid, mg morphine per day", "number"],
     ["odi", "ODI, %", "number"], ["kps", "Karnofsky", "number"], ["ecog", "ECOG", "number"], ["satisfaction", "Satisfaction", "text"], ["words", "Notes", "text"]]} />;
 }
+
+interface Grade { scheme: string; year: number; grade: string }
 
 function Events({ list, add }: { list: Record<string, unknown>[]; add: Add }) {
   return (
     <>
       <Section title="Adverse events">
         {list.length === 0 && <p class="quiet">None recorded.</p>}
-        <ul class="plain">{list.map((one, n) => <li key={n}><strong>{String(one["name"])}</strong> day {String(one["days_after"] ?? "–")}{one["symptomatic"] ? ", symptomatic" : ""}
-          {one["grades"] && typeof one["grades"] === "object" ? ` · ${Object.entries(one["grades"]).map(([k, v]) => `${k} ${String(v)}`).join(", ")}` : ""}</li>)}</ul>
+        <ul class="plain">{list.map((one, n) => (
+          <li key={n}><strong dir="auto">{String(one["name"])}</strong>, day {String(one["days_after"] ?? "–")}{one["symptomatic"] ? ", symptomatic" : ""}
+            {((one["grades"] ?? []) as Grade[]).map((g) => ` · ${g.scheme} ${g.year}: ${g.grade}`).join("")}</li>))}</ul>
       </Section>
       <Entry title="New event" words="Add" send={(body) => add("events", body)} fields={[
-        ["name", "What happened", about.value?.choices["event"] ?? "text"], ["therapy", "What was done", about.value?.choices["event_therapy"] ?? "text"], ["days_after", "Days after", "number"], ["symptomatic", "Symptomatic", "yes/no"]]} />
+        ["name", "What happened", "text"], ["therapy", "What was needed", { ranks: ["none", "observation", "minor therapy", "major therapy", "urgent"] }],
+        ["sequelae", "What stays", { ranks: ["nothing", "mild", "severe", "death"] }], ["extra_hospital_hours", "Extra hours in hospital", "number"],
+        ["days_after", "Days after", "number"], ["symptomatic", "Symptomatic", "yes/no"]]} />
     </>
   );
 }

@@ -122,7 +122,7 @@ export function ViewsStage() {
 
 interface Checkpoint { name: string; depth_mm: number; tip_mm: number[]; shows: string[]; breach: string; action: string }
 interface Rehearsal { checkpoints: Checkpoint[]; views: ViewInfo[]; dose: { placement_s: number; cement_s: number; air_kerma_mgy: number; sentence: string } }
-interface Score { off_target_mm: number; angle_deg: number; smallest_clearance_mm: number; shots: number; seconds: number; air_kerma_mgy: number; score: number; sentences: string[] }
+interface Score { off_target_mm: number | null; angle_deg: number | null; smallest_spare_mm: number | null; shots: number; seconds: number; dose_sentence: string; sentences: string[] }
 
 const rehearsal = signal<Rehearsal | null>(null);
 const step = signal(0);
@@ -219,8 +219,17 @@ function TraineePanel() {
             <button disabled={!t.shots.length} onClick={finish}>Finish and score</button>
             <button onClick={() => { trainee.value = null; }}>Stop</button>
           </div>
-          {t.score && <div role="status"><p class="score">{number(t.score.score, 0)} <span class="quiet">of 100</span></p>
-            <ul class="plain">{t.score.sentences.map((one) => <li key={one}>{one}</li>)}</ul></div>}
+          {t.score && (
+            <div role="status">
+              <div class="verdict">
+                <div><span>off target</span><strong>{number(t.score.off_target_mm, 1, "mm")}</strong></div>
+                <div><span>spare clearance</span><strong>{number(t.score.smallest_spare_mm, 1, "mm")}</strong></div>
+                <div><span>shots</span><strong>{t.score.shots}</strong></div>
+                <div><span>time</span><strong>{number(t.score.seconds / 60, 1, "min")}</strong></div>
+              </div>
+              <ul class="plain">{[...t.score.sentences, t.score.dose_sentence].map((one) => <li key={one}>{one}</li>)}</ul>
+            </div>
+          )}
         </>
       )}
     </Section>

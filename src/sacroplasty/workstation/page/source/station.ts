@@ -85,7 +85,16 @@ export async function openCase(id: string | null): Promise<void> {
     if (caseId.value !== id) return;
     details.value = found;
     const made = (name: string): boolean => found.stages.includes(name);
-    const parts: Promise<unknown>[] = [listed<ImageInfo>(`${at}/images`, "images").then((v) => keep(id, () => (images.value = v)))];
+    // The CT is described first: the list of all pictures may take long when a case is opened for the first time.
+    const described = (async () => {
+      if (images.value.length === 0 && made("images")) {
+        const first = await getJson<ImageInfo>(`${at}/images/ct`);
+        keep(id, () => (images.value = [first]));
+      }
+      const all = await listed<ImageInfo>(`${at}/images`, "images");
+      keep(id, () => (images.value = all));
+    })();
+    const parts: Promise<unknown>[] = [described];
     const load = (name: string, work: () => Promise<unknown>, empty: () => void): void => {
       if (made(name)) parts.push(work());
       else empty();
@@ -117,13 +126,14 @@ function keep(id: string, work: () => void): void {
   if (caseId.value === id) batch(work);
 }
 
-/** A write on the open case: carries its revision, takes over the new one, follows the job if there is one. */
+/** A write on the open case: carries its revision, then follows its job or takes over what it changed. */
 export async function write<T extends { revision?: number; id?: string; state?: string }>(
   method: string, path: string, body?: unknown, headers: Record<string, string> = {},
 ): Promise<T> {
   const answer = await send<T>(method, `${base.value}${path}`, body, revision.value, headers);
-  if (answer.revision !== undefined && details.value) details.value = { ...details.value, revision: answer.revision };
   if (answer.state && answer.id) take(answer as unknown as Job);
+  // The write may have made later stages void: revision and stages change together.
+  else await openCase(caseId.value);
   return answer;
 }
 
@@ -133,6 +143,7 @@ export function take(job: Job): void {
   jobs.value = [job, ...jobs.value.filter((one) => one.id !== job.id)].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
   const ended = !["queued", "running"].includes(job.state);
   if (ended && before && before.state !== job.state) {
+    if (job.state === "interrupted") notice.value = { kind: "refused", text: `${job.title}: the worker stopped before the end. It can be resumed under Jobs.` };
     if (job.state === "failed" && job.error) notice.value = { kind: "refused", text: `${job.title}: ${job.error.sentence}` };
     void tried(loadCases);
     if (job.case && job.case === caseId.value) void openCase(job.case);

@@ -11,7 +11,7 @@ export interface About {
   version: string; notice: string; stages: StageInfo[];
   approaches: { name: string; stages: string[]; midline: boolean }[];
   needles: { gauge_number: number; outer_diameter_mm: number; inner_diameter_mm: number; length_mm: number }[];
-  guidance: string[]; cements: { name: string }[]; carms: string[];
+  guidance: string[]; cements: string[]; carms: string[];
   patient_positions: { code: string; words: string }[];
   window_presets: { name: string; centre_hu: number; width_hu: number }[];
   schedules: Record<string, { name: string; day: number }[]>;
@@ -46,11 +46,11 @@ export interface ImageLevel {
 }
 export interface ImageInfo {
   name: string; kind: string; unit: string; type: "int16" | "uint8" | "float32"; lowest: number; highest: number;
-  names: Record<string, string>; levels: ImageLevel[];
+  names: Record<string, string>; present?: (string | number)[]; levels: ImageLevel[];
 }
 
 export interface SurfaceInfo {
-  name: string; kind: string; colour: string | number[]; url: string; vertices: number; triangles: number; simulated: boolean;
+  name: string; kind: string; colour: string | number[]; url: string; simulated: boolean;
 }
 
 export interface Foramen {
@@ -132,7 +132,7 @@ export interface Deviation {
   advice: "continue" | "correct" | "stop"; sentence: string; misfit_pixels: number;
 }
 export interface Session {
-  id: string; state: "shot" | "registering" | "registered" | "refused"; simulated: boolean;
+  id: string; state: "shot" | "registering" | "registered" | "refused" | "void"; simulated: boolean;
   shots: { n: number; url: string; size: number; angles_label: string; letters: ShotInfo["letters"] }[];
   registration: { accepted: boolean; sentence: string; mismatch: number; expected_error_mm: number | null } | null;
   overlays: Overlay[][]; answers: Deviation[];
@@ -140,5 +140,5 @@ export interface Session {
 
 export interface Step {
   key: string; words: string; required: boolean; after: string[]; done_at: string | null; note: string;
-  minutes_after: Record<string, number> | null;
+  minutes_after_antibiotic: number | null;
 }

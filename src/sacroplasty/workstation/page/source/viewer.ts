@@ -181,7 +181,7 @@ export async function loadImages(list: readonly ImageInfo[]): Promise<void> {
     }
     await loadOverlays(image, signal);
     if (!fresh && ctLevel.value?.shown === finest) return;
-    for (const level of levels.slice(fresh ? 1 : 0)) {
+    for (const level of levels.filter((one) => one.level < (ctLevel.peek()?.shown ?? Infinity))) {
       const finer = await fetched(info, level, signal);
       batch(() => { ct.value = finer; ctLevel.value = { shown: level.level, finest }; });
     }
