@@ -1,4 +1,4 @@
-"""The published series: nothing is pooled that must not be, what is pooled equals other programs, reviews are explained."""
+"""The published series: nothing is pooled that must not be, the pool equals other programs, reviews are explained."""
 
 from __future__ import annotations
 

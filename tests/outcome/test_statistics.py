@@ -111,19 +111,36 @@ def scores(patients: int, seed: int, drop: float, missing: float = 0.0) -> list[
     return found
 
 
-def test_mixed_model_of_complete_data_gives_the_paired_change() -> None:
-    """With everybody scored at every time the estimate is the mean of the differences, whatever the variances."""
-    pytest.importorskip("statsmodels")
-    given_scores = scores(12, 3, 4.0)
+def test_mixed_model_of_two_times_is_the_paired_t_interval() -> None:
+    """With everybody scored before and after, the model must say what the paired analysis says."""
+    given_scores = [one for one in scores(12, 3, 4.0) if one.time != "1 month"]
     found = pain_over_time(given_scores)
     first = [one.nrs for one in given_scores if one.time == BASELINE]
     later = [one.nrs for one in given_scores if one.time == "day 1"]
-    assert found.effects[0].change == pytest.approx(np.mean(later) - np.mean(first), abs=1e-6)
-    assert found.baseline == pytest.approx(np.mean(first), abs=1e-6)
+    paired = paired_change(list(zip(first, later, strict=True)))
+    effect = found.effects[0]
+    assert (effect.change, effect.low, effect.high) == pytest.approx((paired.mean_change, paired.low, paired.high))
+    assert found.baseline == pytest.approx(np.mean(first))
+
+
+@pytest.mark.parametrize(("seed", "missing"), [(1, 0.0), (2, 0.3), (3, 0.5)])
+def test_mixed_model_equals_statsmodels(seed: int, missing: float) -> None:
+    mixed = pytest.importorskip("statsmodels.regression.mixed_linear_model")
+    given_scores = scores(40, seed, 4.0, missing)
+    found = pain_over_time(given_scores)
+    times = ["day 1", "1 month"]
+    design = np.array([[1.0, *(float(one.time == time) for time in times)] for one in given_scores])
+    model = mixed.MixedLM(np.array([one.nrs for one in given_scores]), design, [one.patient for one in given_scores])
+    oracle = model.fit(reml=True)
+    # Its search stops early; at our variances its own likelihood must be at least as high.
+    ours = model.loglike(np.array([found.between_sd / found.within_sd]))
+    assert ours >= model.loglike(np.sqrt(np.asarray(oracle.cov_re)[0] / oracle.scale)) - 1e-7
+    assert [found.baseline, *(one.change for one in found.effects)] == pytest.approx(list(oracle.fe_params), abs=1e-3)
+    assert found.between_sd**2 == pytest.approx(np.asarray(oracle.cov_re)[0, 0], abs=1e-3)
+    assert found.within_sd**2 == pytest.approx(oracle.scale, abs=1e-3)
 
 
 def test_mixed_model_finds_the_truth_through_missing_scores() -> None:
-    pytest.importorskip("statsmodels")
     found = pain_over_time(scores(300, 5, 4.0, missing=0.4))
     assert found.effects[0].low < -4.0 < found.effects[0].high
     assert found.effects[1].low < -4.5 < found.effects[1].high
@@ -132,9 +149,20 @@ def test_mixed_model_finds_the_truth_through_missing_scores() -> None:
     assert found.effects[1].patients < 300
 
 
+def test_mixed_model_without_scatter_between_patients() -> None:
+    random = np.random.default_rng(4)
+    flat = [Scored(f"P{n}", time, 5 + float(random.normal())) for n in range(30) for time in (BASELINE, "day 1")]
+    assert pain_over_time(flat).between_sd < 0.6
+    same = [Scored(f"P{n}", time, 5.0) for n in range(4) for time in (BASELINE, "day 1")]
+    assert pain_over_time(same).effects[0].change == pytest.approx(0.0)
+
+
 def test_mixed_model_refuses_what_it_cannot_fit() -> None:
     with pytest.raises(InputError, match="three patients"):
         pain_over_time(scores(2, 1, 4.0))
+    few = [Scored("A", BASELINE, 8), Scored("B", BASELINE, 7), Scored("C", BASELINE, 9), Scored("C", "day 1", 3)]
+    with pytest.raises(InputError, match="too few scores"):
+        pain_over_time(few)
     twice = [*scores(3, 1, 4.0), Scored("P000", BASELINE, 5.0)]
     with pytest.raises(InputError, match="two scores"):
         pain_over_time(twice)

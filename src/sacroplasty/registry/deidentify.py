@@ -20,10 +20,10 @@ from sqlalchemy import JSON
 from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
 from sacroplasty.registry.record import Record, children, facts_of, usual_words
-from sacroplasty.registry.tables import Patient, Table
+from sacroplasty.registry.tables import PainRecord, Patient, Table
 
 _ALWAYS_DROPPED = {"birth_year"}
-_OTHER = "other"
+_OTHER, _WORDS_LEFT_OUT = "other", "words left out"
 _SHORTEST_KEY = 16
 
 
@@ -66,6 +66,9 @@ def _row(kind: type[Table], data: Mapping[str, Any], key: bytes, dropped: Counte
             kept[name] = _kept(kind, name, found)
             if kept[name] != found and found not in (None, "", []):
                 dropped[f"{kind.__tablename__}.{name}"] += 1
+    if kind is PainRecord and kept["nrs"] is None and data.get("words"):
+        # A score in words stays a score, though its words are not shared.
+        kept["words"] = _WORDS_LEFT_OUT
     for name, child in children(kind).items():
         kept[name] = [_row(child, item, key, dropped) for item in data.get(name) or []]
     return kept

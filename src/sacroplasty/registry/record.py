@@ -113,7 +113,7 @@ def _row(kind: type[Table], data: Any, where: str) -> Table:
     unknown = sorted(set(data) - set(columns) - set(lists))
     if unknown:
         raise InputError(f"The {where} has unknown fields", got=", ".join(unknown), remedy="Remove them, or update")
-    values = {name: _fact(kind, column, data.get(name), where) for name, column in columns.items()}
+    values = {name: fact_of(kind, column, data.get(name), where) for name, column in columns.items()}
     lacking = [name for name, value in values.items() if value is None and not columns[name].nullable and name != "id"]
     if lacking:
         raise InputError(f"The {where} lacks fields that must be there", got=", ".join(lacking))
@@ -124,7 +124,8 @@ def _row(kind: type[Table], data: Any, where: str) -> Table:
     return kind(**given, **owned)
 
 
-def _fact(kind: type[Table], column: Column[Any], value: Any, where: str) -> Any:
+def fact_of(kind: type[Table], column: Column[Any], value: Any, where: str) -> Any:
+    """A value as it may stand in a column; InputError names the column where it cannot."""
     if value is None or value == "":
         return _usual(column)
     name = column.name

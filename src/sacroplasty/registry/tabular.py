@@ -99,9 +99,9 @@ def to_csv(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def csv_text(header: list[str], rows: Iterable[list[str]]) -> str:
-    """A CSV table as text with line feeds."""
+    """A CSV table as text, lines ended as RFC 4180 asks, which also makes the writer quote both kinds of line end."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(header)
     writer.writerows(rows)
     return buffer.getvalue()
