@@ -31,7 +31,7 @@ def main() -> None:
     rows, places = [], []
     for name in SERIES:
         start = time.process_time()
-        found = register_mr(ct, read_series(folder / f"{name}.nii.gz").volume, sacrum)
+        found = register_mr(ct, read_series(folder / f"{name}.nii.gz", modality="MR").volume, sacrum)
         places.append(found.ct_from_mr.inverse.points(corners))
         rows.append({
             "series": name, "mutual_information": round(found.mutual_information, 3),

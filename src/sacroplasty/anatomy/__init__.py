@@ -5,6 +5,7 @@
 
 from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
 from sacroplasty.anatomy.fine import fine_anatomy
+from sacroplasty.anatomy.fusion import with_mr
 from sacroplasty.anatomy.hiatus import with_thecal_sac_end
 from sacroplasty.anatomy.magnetic_resonance import MRRegistration, register_mr
 from sacroplasty.anatomy.segment import segment
@@ -43,6 +44,7 @@ __all__ = [
     "register_mr",
     "segment",
     "segment_bones",
+    "with_mr",
     "with_thecal_sac_end",
     "zone_at",
 ]

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from sacroplasty.anatomy.magnetic_resonance import MRRegistration
 from sacroplasty.anatomy.polyline import nearest_on_polyline
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Finding, Level, Point, Side, State
@@ -241,7 +242,8 @@ class Anatomy:
 
     labels: names of STRUCTURES; body: inside of the skin, same grid; foramina and roots: only those with a statement
     (a missing one is listed with its state). `confidences` maps a structure's name to 0..1; `maps` holds derived
-    volumes (for example `density_mg_cm3`, `cortex_thickness_mm`). `source` says how the bones were found.
+    volumes (for example `density_mg_cm3`, `cortex_thickness_mm`). `source` says how the bones were found; `mr` where an
+    MRI lies, which `maps["mr"]` then shows.
     """
 
     labels: LabelMap
@@ -260,6 +262,7 @@ class Anatomy:
     findings: tuple[Finding, ...] = ()
     source: str = "bare CT"
     corridors: tuple[PedicleCorridor, ...] = ()
+    mr: MRRegistration | None = None
 
     def __post_init__(self) -> None:
         self.labels.grid.require_same(self.body.grid, "The labels and the body mask")
