@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sacroplasty.approach.choice import Pool, pool_of, side_of
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import Scene
-from sacroplasty.approach.search import margin_field, required_mm, search
+from sacroplasty.approach.search import field_of, search
 from sacroplasty.approach.skin import skin_normals
 from sacroplasty.approach.target import LesionSamples, tips_allowed, ventral_room
 from sacroplasty.plan import Needle
@@ -38,7 +38,7 @@ def refined(
     """
     entry, tip = pool.entries_mm[index], pool.tips_mm[index]
     cost = float(pool.cost[index])
-    field = margin_field(scene, tuple(sorted(required_mm(scene, rule).items())))
+    field = field_of(scene, rule)
     side = side_of(scene, rule, entry)
     least = float(ventral_room(scene, tip[None])[0]) - needle.radius_mm
     for step in _STEPS_MM:

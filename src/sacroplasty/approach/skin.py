@@ -11,6 +11,8 @@ from sacroplasty.space import Mask, Points
 # Skin points are taken one per cell of this size, in the sacral frame, so that a moved or mirrored patient gives the
 # same points moved or mirrored.
 CELL_MM = 6.0
+# Through the hiatus the way is narrow: smaller cells within this distance of the midline.
+MIDLINE_CELL_MM, MIDLINE_MM = 3.0, 16.0
 # The body's outer voxels this near to the rim of the image are cut surface, not skin.
 _RIM_VOXELS = 2
 # Skin behind this plane of the sacral frame can be reached in a prone patient, mm dorsal of the promontory.
@@ -35,8 +37,8 @@ def one_per_cell(local_mm: Points, cell_mm: float) -> npt.NDArray[np.intp]:
     return np.asarray(order[first])
 
 
-def skin_points(body: Mask, frame: SacralFrame, cell_mm: float = CELL_MM) -> Points:
-    """Points (n, 3) on the dorsal and lateral skin around the sacrum, LPS mm, one per cell."""
+def skin_points(body: Mask, frame: SacralFrame, cell_mm: float = CELL_MM, most_lateral_mm: float = np.inf) -> Points:
+    """Points (n, 3) on the dorsal and lateral skin around the sacrum, LPS mm, one per cell, up to so far lateral."""
     array = body.array
     surface = np.zeros_like(array)
     r = _RIM_VOXELS
@@ -52,7 +54,7 @@ def skin_points(body: Mask, frame: SacralFrame, cell_mm: float = CELL_MM) -> Poi
     if not len(points):
         return points
     local = local_coordinates(frame, points)
-    back = np.flatnonzero(local[:, 1] > _DORSAL_FROM_MM)
+    back = np.flatnonzero((local[:, 1] > _DORSAL_FROM_MM) & (np.abs(local[:, 0]) <= most_lateral_mm))
     return np.asarray(points[back[one_per_cell(local[back], cell_mm)]])
 
 
