@@ -39,7 +39,7 @@ SPACING_MM, SKIN_MM, NEAR_JOINT_MM = 1.25, 35.0, 12.0
 # The target by level: arc length and depth of its centre in sacral coordinates, and its radius, mm.
 S2_TARGET = (45.0, 12.0, 7.0)
 S1_BALL_MM = 9.0
-TRANSFERRED = 11
+TRANSFERRED = 6
 NAMES = {1: "sacrum", 4: "hip_left", 5: "hip_right", 10: "canal", 12: "si_joint_left", 13: "si_joint_right"}
 
 
@@ -185,14 +185,14 @@ def tasks(atlas):
     """Set, pelvis, level, and the corridors that the plan is measured against."""
     ids = atlas["ids"].astype(int).tolist()
     s1, s2 = drawn(atlas, "S1"), drawn(atlas, "S2")
-    for identifier in sorted(s1):
-        yield "seen", identifier, Level.S1, [s1[identifier]]
     for identifier in sorted(s2):
         yield "s2", identifier, Level.S2, [s2[identifier]]
     for identifier in [i for i in sorted(ids) if i not in s1][:TRANSFERRED]:
         target = atlas["sacrum"][ids.index(identifier)].astype(float)
         sources = {n: atlas["sacrum"][ids.index(n)].astype(float) for n in s1}
         yield "transferred", identifier, Level.S1, [carried(sources[n], target, s1[n]) for n in sorted(s1)]
+    for identifier in sorted(s1):
+        yield "seen", identifier, Level.S1, [s1[identifier]]
 
 
 def row_of(atlas, kind: str, identifier: int, level: Level, corridors) -> tuple[object, ...]:

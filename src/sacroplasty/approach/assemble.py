@@ -184,9 +184,9 @@ def _unseen(task: Task, rule: ApproachRule, needles: tuple[NeedlePlan, ...]) -> 
                     Finding(
                         Severity.CAUTION,
                         "APPROACH-UNSEEN",
-                        f"The {tube.name} was not seen in this scan, its place is known to {tube.uncertainty_mm:.1f} "
-                        f"mm only; the needle keeps {clearance.distance_mm:.1f} mm from where it most likely leaves the "
-                        "canal. Stay in the midline of the canal, below the thecal sac.",
+                        f"The {tube.name} was not seen in this scan, its place is known to "
+                        f"{tube.uncertainty_mm:.1f} mm only; the needle keeps {clearance.distance_mm:.1f} mm from "
+                        "where it most likely leaves the canal. Stay in the midline, below the thecal sac.",
                         tube.name,
                         clearance.where_mm,
                     )

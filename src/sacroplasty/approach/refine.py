@@ -14,11 +14,12 @@ from sacroplasty.approach.target import LesionSamples, tips_allowed, ventral_roo
 from sacroplasty.plan import Needle
 from sacroplasty.space import Points
 
-# Steps of the tip, mm; the entry moves twice as far, because it is the longer lever. Moves tried at each step.
-_STEPS_MM, _MOVES = (3.0, 1.5, 0.75), 4
+# Steps of the tip, mm; the entry moves twice as far, because it is the longer lever. Moves tried at each step. The
+# steps avoid the half voxels of usual grids, where rounding would treat left and right differently.
+_STEPS_MM, _MOVES = (2.87, 1.43, 0.71), 4
 _ENTRY_SHARE = 2.0
 # The skin is looked for this far out of and into the body along the path, in steps, mm.
-_SKIN_REACH_MM, _SKIN_STEP_MM = 25.0, 0.5
+_SKIN_REACH_MM, _SKIN_STEP_MM = 25.0, 0.49
 _TIP_OFFSETS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], dtype=float)
 _ENTRY_OFFSETS = np.array([(0, 0), *((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b)], dtype=float)
 
@@ -48,7 +49,7 @@ def refined(
             tips = tips[np.linalg.norm(tips - pool.tips_mm[index], axis=1) <= reach_mm[1]]
             entries = on_skin(scene, entry + _ENTRY_SHARE * step * _ENTRY_OFFSETS @ _across(scene, tip - entry), tip)
             entries = entries[np.linalg.norm(entries - pool.entries_mm[index], axis=1) <= reach_mm[0]]
-            skin = entries, skin_normals(scene.anatomy.body, entries)
+            skin = entries, skin_normals(scene.anatomy.body, entries, scene.anatomy.frame)
             fine = pool_of(scene, rule, samples, [search(scene, rule, needle, field, skin, tips, side)])
             if not len(fine) or fine.cost[0] > cost - 1e-6:
                 break

@@ -143,7 +143,7 @@ def scene_of(ct: Volume, anatomy: Anatomy, lesion: Lesion) -> Scene:
     widening = {CANAL: anatomy.canal.uncertainty_mm if anatomy.canal is not None else 0.0}
     skin = skin_points(anatomy.body, anatomy.frame)
     fine = skin_points(anatomy.body, anatomy.frame, MIDLINE_CELL_MM, MIDLINE_MM)
-    normals = (skin_normals(anatomy.body, points) for points in (skin, fine))
+    normals = (skin_normals(anatomy.body, points, anatomy.frame) for points in (skin, fine))
     return Scene(
         ct, anatomy, lesion, tissue, box, MappingProxyType(fields), widening, _beyond(tissue, box, grid),
         _tubes(anatomy), skin, next(normals), fine, next(normals),

@@ -21,6 +21,7 @@ from sacroplasty.space import Points
 
 # The walk along a path samples tissues this often, voxels.
 _TISSUE_STEP = 0.5
+_OFF_EVEN = 0.31
 # Air within this depth of the first sample is the skin's own roughness, mm.
 _SKIN_MM = 4.0
 
@@ -197,7 +198,8 @@ def walk(
     stage, begun = 0, 0.0
     starts[0] = 0.0
     for n in range(count + 1):
-        f = n / count
+        # Off the even fractions, whose samples between voxel centres would be rounded to one side.
+        f = min((n + _OFF_EVEN) / count, 1.0)
         depth = f * length
         i = round(start[0] + f * (end[0] - start[0]))
         j = round(start[1] + f * (end[1] - start[1]))

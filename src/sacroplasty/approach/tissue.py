@@ -75,8 +75,9 @@ _BONES = (Tissue.SACRUM, Tissue.ILIUM, Tissue.SPINE, Tissue.COCCYX, Tissue.SI_JO
 def tissue_map(anatomy: Anatomy, lesion: Lesion) -> npt.NDArray[np.uint8]:
     """Tissue of every voxel (i, j, k) of the anatomy's grid; j must run towards the patient's back.
 
-    Root tunnels begin at the canal's lateral walls: what is labelled a tunnel between them is canal. Unlabelled voxels of the body are PELVIC where bone lies behind and none close in front, else SOFT. Lesion voxels
-    that lost their label but lie dorsal of the ventral curve count as sacrum: destroyed bone is still the target.
+    Root tunnels begin at the canal's lateral walls: what is labelled a tunnel between them is canal. Unlabelled voxels
+    of the body are PELVIC where bone lies behind and none close in front, else SOFT. Lesion voxels that lost their
+    label but lie dorsal of the ventral curve count as sacrum: destroyed bone is still the target.
     """
     labels = anatomy.labels
     table = np.zeros(int(max([*labels.names, int(labels.array.max())])) + 1, dtype=np.uint8)
