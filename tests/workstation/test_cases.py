@@ -44,8 +44,8 @@ def test_a_case_says_its_gate_findings_and_revision(reading: TestClient) -> None
 
 def test_looking_at_a_finished_case_writes_nothing_into_it(client: TestClient, cases: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in sorted((cases / "toy").rglob("*")) if p.is_file()}
-    paths = ["", "/anatomy", "/lesions", "/plans", "/cement", "/views", "/images", "/surfaces", "/audit", "/report.html",
-             "/facts", "/procedure", "/follow-up", "/citations", "/rehearsal"]  # fmt: skip
+    paths = ["", "/anatomy", "/lesions", "/plans", "/cement", "/views", "/images", "/surfaces", "/audit",
+             "/report.html", "/facts", "/procedure", "/follow-up", "/citations", "/rehearsal"]  # fmt: skip
     for path in paths:
         assert client.get(f"/api/cases/toy{path}").status_code == 200, path
     after = {p: p.stat().st_mtime_ns for p in sorted((cases / "toy").rglob("*")) if p.is_file()}

@@ -14,8 +14,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
+from sacroplasty.workstation.answers import REFUSALS, install
 from sacroplasty.workstation.guard import Guard, Session
-from sacroplasty.workstation.refusals import REFUSALS, install, not_there
+from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.routes import (
     about,
     cases,

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -102,6 +103,7 @@ class Jobs:
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._spare: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._load()
@@ -109,6 +111,8 @@ class Jobs:
 
     def start(self) -> None:
         """Begin to run what is queued."""
+        if self.workers:
+            self._spare = self._new_worker()
         self._thread.start()
 
     def close(self) -> None:
@@ -117,9 +121,11 @@ class Jobs:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         with self._lock:
-            for identifier in list(self._running):
-                self._end_process(identifier)
+            for identifier, process in list(self._running.items()):
+                _end(process)
                 self._finish(identifier, JobState.INTERRUPTED)
+            if self._spare is not None:
+                _end(self._spare)
 
     def _load(self) -> None:
         """Jobs of earlier runs; what ran when the server died has ended or was interrupted."""
@@ -185,7 +191,7 @@ class Jobs:
         with self._lock:
             job = self.get(identifier)
             if job.state is JobState.RUNNING:
-                self._end_process(identifier)
+                _end(self._running[identifier])
             return job if job.state.over else self._finish(identifier, JobState.CANCELLED)
 
     def resume(self, identifier: str) -> Job:
@@ -225,23 +231,23 @@ class Jobs:
             self._told(new)
 
     def _begin(self, identifier: str) -> None:
-        folder = self.folder / identifier
-        with (folder / "log.txt").open("ab") as log:
-            self._running[identifier] = subprocess.Popen(
-                [sys.executable, "-m", "sacroplasty.workstation.worker", str(self.root), str(folder)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.root,
-            )  # fmt: skip
+        """Hand a job to the worker that waits, and start the next one to wait."""
+        process = self._spare if self._spare is not None and self._spare.poll() is None else self._new_worker()
+        self._spare = None
+        self._running[identifier] = process
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(f"{self.folder / identifier}\n".encode())
+            process.stdin.close()
         self._keep(replace(self._jobs[identifier], state=JobState.RUNNING, started_at=now(), fraction=0.0))
+        self._spare = self._new_worker()
 
-    def _end_process(self, identifier: str) -> None:
-        process = self._running[identifier]
-        _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + _PATIENCE_S
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if process.poll() is None:
-            _signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-            process.wait()
+    def _new_worker(self) -> subprocess.Popen[bytes]:
+        """A process that has imported what it needs and waits for the folder of a job."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sacroplasty.workstation.worker", str(self.root)], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
 
     def _finish(self, identifier: str, otherwise: JobState) -> Job:
         """The end of a job: as the worker wrote it down, or `otherwise` where it could not."""
@@ -255,6 +261,19 @@ class Jobs:
         else:
             job = replace(job, state=otherwise)
         return self._keep(replace(job, ended_at=now()))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a worker and what it started, by force where it does not listen."""
+    _signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + _PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if process.poll() is None:
+        _signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from sacroplasty.workflow import (
     run_stage,
     stage,
 )
-from sacroplasty.workstation import correcting, guiding, transfer
 from sacroplasty.workstation.jobs import Job
 from sacroplasty.workstation.library import Library, revision_of
 from sacroplasty.workstation.working import WorkingFolder
@@ -53,7 +53,8 @@ def _ended(library: Library, job: Job) -> dict[str, Any]:
     return {"case": job.case, "revision": revision_of(library.open(job.case))}
 
 
-def _stage(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def run_one(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+    """One stage."""
     assert job.case is not None
     name, folder = job.arguments["stage"], WorkingFolder.begin(library.open(job.case).path)
     if name == "venogram":
@@ -76,7 +77,7 @@ def _venogram(folder: WorkingFolder, progress: Progress) -> None:
     folder.write_value("venogram", result, evidence=sorted(keys), made_from=made_from(folder, likeness))
 
 
-def _run(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def run_missing(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
     """Every stage that is missing, in order; views and cement are left out where no approach is feasible."""
     assert job.case is not None
     folder = WorkingFolder.begin(library.open(job.case).path)
@@ -95,23 +96,25 @@ def _run(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
     return _ended(library, job)
 
 
-def _demo(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def make_demo(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+    """A digital patient with every stage."""
     assert job.case is not None
     path = library.root / job.case
     labels, mask = path / "bone_labels.nii.gz", path / "lesion_mask.nii.gz"
     if labels.exists() and mask.exists() and (path / "case.json").exists():
         given = {"segment": {"labels": str(labels)}, "lesion": {"mask": str(mask)}}
-        return _run(library, dataclasses.replace(job, arguments={"parameters": given}), progress)
+        return run_missing(library, dataclasses.replace(job, arguments={"parameters": given}), progress)
     demo_case(job.arguments["name"], path, progress)
     return _ended(library, job)
 
 
-WORK: dict[str, Work] = {
-    "stage": _stage, "run": _run, "demo": _demo, "inspect": transfer.inspect_source, "import": transfer.import_scan,
-    "export": transfer.export, "send": transfer.send, "draw": correcting.draw, "move": correcting.move,
-    "simulate shots": guiding.simulate, "read shots": guiding.read, "register": guiding.find_patient,
+# Where the work of each kind is found; imported when it is done, so that a click does not wait for what it needs not.
+WORK: dict[str, str] = {
+    "stage": "work:run_one", "run": "work:run_missing", "demo": "work:make_demo", "inspect": "transfer:inspect_source",
+    "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send", "draw": "correcting:draw",
+    "move": "correcting:move", "simulate shots": "guiding:simulate", "read shots": "guiding:read",
+    "register": "guiding:find_patient",
 }  # fmt: skip
-
 # Work after which the case looks otherwise.
 CHANGING = frozenset({"run", "demo", "import", "draw"})
 
@@ -119,7 +122,9 @@ CHANGING = frozenset({"run", "demo", "import", "draw"})
 def perform(root: Path, job: Job, progress: Progress) -> dict[str, Any]:
     """Do a job's work; the result is what the page needs to go on, and what it will draw lies ready."""
     library = Library(root)
-    result = WORK[job.kind](library, job, progress)
+    module, _, function = WORK[job.kind].partition(":")
+    work: Work = getattr(import_module(f"sacroplasty.workstation.{module}"), function)
+    result = work(library, job, progress)
     if job.case is not None and job.kind in CHANGING:
         progress(0.99, "Preparing the pictures")
         prepare(library, job.case)

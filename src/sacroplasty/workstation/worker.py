@@ -1,4 +1,7 @@
-"""The worker process of one job: `python -m sacroplasty.workstation.worker ROOT JOB_FOLDER`."""
+"""The worker process of one job: `python -m sacroplasty.workstation.worker ROOT`, the job's folder comes by stdin.
+
+It imports what most work needs before it waits, so that a click does not wait for imports.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,22 @@ def main(root: Path, folder: Path) -> int:
     return 0
 
 
+def wait(root: Path) -> int:
+    """Import, wait for the folder of a job, do its work; without a job nothing happens."""
+    import sacroplasty.anatomy
+    import sacroplasty.approach
+    import sacroplasty.lesion
+    import sacroplasty.workstation.work  # noqa: F401
+
+    given = sys.stdin.readline().strip()
+    if not given:
+        return 0
+    log = os.open(Path(given) / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    return main(root, Path(given))
+
+
 if __name__ == "__main__":
     end_with_parent()
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(wait(Path(sys.argv[1])))
