@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -303,6 +304,39 @@ def test_a_radiograph_comes_with_its_geometry_and_follows_the_sliders(desk: Desk
     angles = until(lambda: (now := page.get_attribute(shot, "data-angles")) != first and "CAU" in now and now, "angles")
     assert re.match(r"LAO 20 / CAU 10 ", angles)
     assert colours(page, "Virtual C-arm") > 50
+
+
+def test_the_brush_sends_a_whole_mask_of_the_labels_grid(desk: Desk, page: Any) -> None:
+    labels = next(one for one in desk.api("GET", "/cases/toy/images")["images"] if one["name"] == "labels")
+    sent: list[bytes] = []
+
+    def caught(route: Any) -> None:
+        sent.append(gzip.decompress(route.request.post_data_buffer))
+        route.fulfill(status=200, json={"revision": desk.revision})
+
+    page.route("**/lesion/mask", caught)
+    desk.go("lesion")
+    painted(page, "axial")
+    page.get_by_role("button", name="Reset").click()
+    before = next(o for o in desk.api("GET", "/cases/toy/images")["images"] if o["name"] == "lesion-1")
+    page.get_by_role("button", name="Brush").click()
+    box = page.locator('[data-pane="axial"] canvas').bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 75, box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    page.get_by_role("button", name="Store the lesion").click()
+    mask = until(lambda: sent and sent[0], "the mask is sent")
+    page.unroute("**/lesion/mask")
+    size = labels["levels"][0]["bytes"]
+    assert len(mask) == size
+    assert set(mask) == {0, 1}
+    held = desk.page.request.get(desk.address.rstrip("/") + before["levels"][0]["url"]).body()
+    if len(held) == size:
+        added = sum(new and not old for new, old in zip(mask, held, strict=True))
+        lost = sum(old and not new for new, old in zip(mask, held, strict=True))
+        assert added > 10
+        assert lost == 0
 
 
 def test_contrast_before_the_stylet_is_out_is_refused_in_one_sentence(desk: Desk, page: Any) -> None:
