@@ -105,7 +105,7 @@ def summarised(found: tuple[Course, ...]) -> CohortSummary:
         tried("change", lambda: paired_change(pairs)),
         tried("responders", lambda: responder_rates(pairs)),
         tried("relief", lambda: relief_curve(watched)),
-        tried("course over time", lambda: pain_over_time(_scored(found))),
+        tried("course over time", lambda: pain_over_time(_scored(found), [one.name for one in schedule("default")])),
         leak_rates(looked),
         leak_rates(looked, by_approach=True),
         sum(one.leaked is None for one in looked),
