@@ -85,12 +85,12 @@ def _view(views: Sequence[Radiograph], word: str) -> Radiograph:
 
 
 def _panel(letter: str, png: bytes, caption: str) -> Figure:
-    """The picture with its letter burnt into the upper left corner."""
+    """The picture with its letter on a white strip above, so that nothing in the picture is covered."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     size = max(18, int(_LETTER_SHARE * picture.height))
-    draw = ImageDraw.Draw(picture)
-    draw.rectangle((0, 0, int(1.1 * size), int(1.25 * size)), fill="white")
-    draw.text((int(0.2 * size), 0), letter, fill="black", font=ImageFont.load_default(size))
+    sheet = Image.new("RGB", (picture.width, picture.height + int(1.25 * size)), "white")
+    sheet.paste(picture, (0, int(1.25 * size)))
+    ImageDraw.Draw(sheet).text((int(0.2 * size), 0), letter, fill="black", font=ImageFont.load_default(size))
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    sheet.save(buffer, format="PNG", optimize=True)
     return Figure(buffer.getvalue(), f"{letter}. {caption}", 0.5)
