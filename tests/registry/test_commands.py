@@ -66,7 +66,7 @@ def test_sharing_needs_a_receiver_and_keeps_names_at_home(place: Path, tmp_path:
     assert "episode.ethics_statement (1)" in said
     assert "3 of 3 patients are alone" in said
     text = (tmp_path / "out").read_text(encoding="utf-8")
-    assert "yeo" not in text
+    assert '"yeo"' not in text
     assert "IRB" not in text
     with pytest.raises(InputError, match="receiver and a key file"):
         run("export", tmp_path / "out2", "--receiver", "B", "--registry", place)
