@@ -103,7 +103,7 @@ def main() -> None:
 
         begun_wall = time.monotonic()
         dask = run_cohort(manifest, Path(folder) / "dask", stages=(), workers=2, started=started, work=slow_job,
-                          progress=lambda f, m: print(m, len(killed), "killed", flush=True) if f * 200 % 20 < 1 else None)  # fmt: skip
+                          progress=lambda f, m: print(f"{m}, {len(killed)} killed", flush=True))  # fmt: skip
         stop.set()
         wall = time.monotonic() - begun_wall
         equal = dask.table.read_bytes() == serial.table.read_bytes()

@@ -37,6 +37,8 @@ HALO_MM, HALO_VOXELS = 2.0, 1.5
 # Full cement is the excess that this share of the core exceeds, less what noise adds to such a quantile.
 CORE_QUANTILE, QUANTILE_SIGMAS = 0.95, 1.645
 SMALLEST_CORE = 30
+# Fat is the least dense tissue that cement displaces.
+LEAST_BEFORE_HU = -120.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,9 @@ def averaged_over(plan_ct: Volume, registration: Registration, later: Grid) -> t
     values = moved.resampled(later.refined((i, j, k)), outside=np.nan)
     mean = np.asarray(values.binned((i, j, k)).array)
     known = np.isfinite(mean)
-    return np.where(known, registration.slope * mean + registration.offset_hu, 0.0).astype(np.float32), known
+    # Where the plan's CT shows air or nothing (bowel gas, padding), soft tissue may have come: that is no cement.
+    before = np.maximum(registration.slope * mean + registration.offset_hu, LEAST_BEFORE_HU)
+    return np.where(known, before, 0.0).astype(np.float32), known
 
 
 def difference(plan_ct: Volume, later_ct: Volume, registration: Registration, box: Box) -> Difference:
