@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from sacroplasty.anatomy import Anatomy, Face, segment
@@ -60,13 +61,18 @@ def places(anatomy: Anatomy) -> dict[str, tuple[Any, float]]:
     arc = frame.coordinates(canal.centreline_mm)[:, 0]
     foramen = anatomy.foramen(Level.S1, Side.RIGHT, Face.ANTERIOR)
     assert foramen is not None
-    tunnel = np.asarray(foramen.centre_mm) - 5.0 * np.asarray(foramen.axis)
+    tunnels = anatomy.labels.mask("root_tunnel")
+    inside = ndimage.distance_transform_edt(tunnels.array)
+    voxels = np.argwhere(inside > 0)
+    away = np.linalg.norm(tunnels.grid.patient_from_voxel.points(voxels) - np.asarray(foramen.centre_mm), axis=1)
+    near = voxels[away < 9.0]
+    tunnel = tunnels.grid.patient_from_voxel.points(max(near, key=lambda p: (inside[tuple(p)], *p)))
     return {
         "sacrum": (frame.points([middle, 3.0, 15.0]), 8.0),
         "canal": (canal.centreline_mm[int(np.argmin(np.abs(arc - s1.lower_arc_mm)))], 3.0),
-        foramen.name: (tunnel, 2.9),
+        foramen.name: (tunnel, 2.6),
         "presacral": (frame.points([(s2.upper_arc_mm + s2.lower_arc_mm) / 2, 12.0, -7.0]), 3.0),
-        "posterior soft tissue": (frame.points([middle, -28.0, 62.0]), 3.0),
+        "posterior soft tissue": (frame.points([middle, -28.0, 52.0]), 3.0),
     }
 
 
