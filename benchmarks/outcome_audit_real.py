@@ -65,7 +65,8 @@ def places(anatomy: Anatomy) -> dict[str, tuple[Any, float]]:
     inside = ndimage.distance_transform_edt(tunnels.array)
     voxels = np.argwhere(inside > 0)
     away = np.linalg.norm(tunnels.grid.patient_from_voxel.points(voxels) - np.asarray(foramen.centre_mm), axis=1)
-    near = voxels[away < 9.0]
+    # Of the tunnel's voxels nearest to the foramen, the one farthest from its wall.
+    near = voxels[np.argsort(away, kind="stable")[:300]]
     tunnel = tunnels.grid.patient_from_voxel.points(max(near, key=lambda p: (inside[tuple(p)], *p)))
     return {
         "sacrum": (frame.points([middle, 3.0, 15.0]), 8.0),
