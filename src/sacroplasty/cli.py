@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
+from sacroplasty.cohort.verbs import cohort, follow, trial
 from sacroplasty.errors import SacroplastyError
 from sacroplasty.registry.commands import DEFAULT_PLACE, PlaceOption, record_by
 from sacroplasty.registry.meta_commands import registry_app
@@ -331,3 +332,5 @@ app.add_typer(registry_app)
 app.command(name="run")(_run_verb())
 for _stage in STAGES:
     app.command(name=_stage.name)(_stage_verb(_stage))
+for _verb in (follow, cohort, trial):
+    app.command()(_verb)
