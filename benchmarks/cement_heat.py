@@ -54,8 +54,8 @@ def cured_of(share: np.ndarray, heat: float, perfused: bool):  # type: ignore[no
     """The cure of Simplex P with another heat, from six minutes after mixing."""
     cement = replace(cement_named("simplex-p"), heat_j_g=heat)
     return cure(
-        share, np.ones(share.shape, np.bool_), cement, age_s=360.0, spacing_mm=SPACING_MM, seconds=SECONDS, perfused=perfused,
-        above_celsius=50.0,
+        share, np.ones(share.shape, np.bool_), cement, age_s=360.0, spacing_mm=SPACING_MM, seconds=SECONDS,
+        perfused=perfused, above_celsius=50.0,
     )  # fmt: skip
 
 

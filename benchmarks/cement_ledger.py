@@ -1,7 +1,7 @@
 """The ledger on simulated fluoroscopy of the papers' patients: error of the volumes, latency from leak to alarm.
 
 A simulated injection is shown as AP and lateral radiographs with noise, scatter, beam hardening and needle. Excess
-attenuation is calibrated as in a room, on two bodies of cement of known volume, here balls, rendered once per view in
+attenuation is calibrated as in a room, on two bodies of cement of known shape, here balls, rendered once per view in
 the same patient. The ledger sees images only; truth is the cloud that was rendered.
 Prints a table and writes benchmarks/cement_ledger.csv. Usage: python benchmarks/cement_ledger.py [case ...]
 """
@@ -27,14 +27,14 @@ from sacroplasty.cement import (
 )
 from sacroplasty.cement.ensemble import leak_threshold_ml
 from sacroplasty.evidence import value
-from sacroplasty.fluoroscopy import CArm, Exposure, Tissues, View, render
+from sacroplasty.fluoroscopy import CArm, Exposure, PackedVolume, Tissues, View, line_integrals, render
 from sacroplasty.space import Grid, Mask, Volume
 
-EVERY_S = 10.0
+EVERY_S = 15.0
 GRID_MM = 2.5
 ROWS = 256
-# About 0.5 and 6 mL: the sizes that are injected, because scatter depends on size.
-CALIBRATOR_RADII_MM = (5.0, 11.0)
+# About 0.5 and 7 mL: the sizes that are injected, because scatter depends on size.
+CALIBRATOR_RADII_MM = (5.0, 12.0)
 
 
 def machine() -> CArm:
@@ -76,13 +76,10 @@ class Room:
         return render(self.tissues, view, metal, cement=cement, exposure=self.exposure, seed=seed).signal
 
     def calibrated(self, n: int, balls: list[Volume], bare: np.ndarray) -> AttenuationCurve:
-        """The curve that gives the known volumes their size in a view, before the needle is in."""
+        """The curve from bodies of known shape in a view, before the needle is in."""
         view = self.views[n]
         excess = [excess_attenuation(bare, self.shot(view, ball, None, needles=False)) for ball in balls]
-        centre = balls[0].grid.centres_mm().reshape(-1, 3).mean(axis=0)
-        pixel = view.carm.pixel_mm * np.linalg.norm(centre - view.source_mm) / view.carm.source_detector_mm
-        volumes = [float(ball.array.sum()) * ball.grid.voxel_volume_ml * 1000 for ball in balls]
-        return AttenuationCurve.calibrated(excess, volumes, float(pixel**2))
+        return AttenuationCurve.calibrated(excess, [line_integrals(PackedVolume.of(ball), view) for ball in balls])
 
     def frame(self, cement: Volume, seed: int) -> list[CementProjection]:
         """Both views of a cloud, as the ledger takes them."""

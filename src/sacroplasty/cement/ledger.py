@@ -79,17 +79,16 @@ class AttenuationCurve:
             )
 
     @staticmethod
-    def calibrated(excess: Sequence[Array], volumes_mm3: Sequence[float], pixel_mm2: float) -> AttenuationCurve:
-        """The curve that gives bodies of known volume, seen as images of L with pixels of `pixel_mm2`, their volume.
+    def calibrated(excess: Sequence[Array], paths_mm: Sequence[Array]) -> AttenuationCurve:
+        """The curve from images of L of bodies of cement whose path in every pixel is known, such as a step wedge.
 
-        One body gives the linear term alone, more of different thickness both. InputError for none.
+        Take bodies of the size and thickness to be measured: scatter depends on both. InputError for none.
         """
-        if not len(excess) or len(excess) != len(volumes_mm3):
-            raise InputError("A calibration needs images of known volumes", got=f"{len(excess)}, {len(volumes_mm3)}")
-        sums = np.array([[e.sum(), (np.asarray(e, np.float64) ** 2).sum()] for e in excess]) * pixel_mm2
-        if len(excess) == 1:
-            return AttenuationCurve(float(volumes_mm3[0] / sums[0, 0]))
-        linear, quadratic = optimize.nnls(sums, np.asarray(volumes_mm3, np.float64))[0]
+        if not len(excess) or [e.shape for e in excess] != [p.shape for p in paths_mm]:
+            raise InputError("A calibration needs images with known paths", got=f"{len(excess)}, {len(paths_mm)}")
+        seen = np.concatenate([e[p > TINY] for e, p in zip(excess, paths_mm, strict=True)])
+        path = np.concatenate([p[p > TINY] for p in paths_mm])
+        linear, quadratic = optimize.nnls(np.stack([seen, seen * np.abs(seen)], axis=1), path)[0]
         return AttenuationCurve(float(linear), float(quadratic))
 
     def path_mm(self, before: Array, after: Array) -> Array:
