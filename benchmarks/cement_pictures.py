@@ -1,12 +1,13 @@
 """Clouds of planned cases in slices, in 3D and on radiographs, to be looked at; and one line of figures for each.
 
-Takes case folders that hold CT, anatomy, lesion and plan. Writes docs/pictures/cement_clouds.png (named by --out) and
-benchmarks/cement_real.csv. Usage: python benchmarks/cement_pictures.py [--out NAME] CASE_FOLDER ...
+Takes case folders that hold CT, anatomy, lesion and plan. Writes docs/pictures/NAME.png and
+benchmarks/NAME.csv. Usage: python benchmarks/cement_pictures.py [--out NAME] CASE_FOLDER ...
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from PIL import Image
 from skimage import measure
 
 from sacroplasty.case import CaseFolder
@@ -113,8 +115,11 @@ def main() -> None:
         })  # fmt: skip
         print(rows[-1], flush=True)
     figure.subplots_adjust(0.02, 0.01, 0.995, 0.95, 0.03, 0.12)
-    figure.savefig(ROOT / "docs" / "pictures" / f"{out}.png", pil_kwargs={"optimize": True})
-    with (ROOT / "benchmarks" / "cement_real.csv").open("w", newline="") as file:
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    small = Image.open(drawn).convert("RGB").quantize(96)
+    small.save(ROOT / "docs" / "pictures" / f"{out}.png", optimize=True)
+    with (ROOT / "benchmarks" / f"{out}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
