@@ -18,7 +18,7 @@ import numpy as np
 from sacroplasty.cement import cement_named, cure
 from sacroplasty.evidence import evidence
 
-SPACING_MM, SIDE_MM, SECONDS = 1.0, 52.0, 700.0
+SPACING_MM, SIDE_MM, SECONDS = 1.3, 52.0, 700.0
 # A vertebral body: half its depth, and the thickness of its back wall, mm. The canal's probe lies on that wall.
 HALF_DEPTH_MM, WALL_MM = 17.0, 2.0
 # Belkoff and Molloy 2003 (PMID 12865844): peaks over all specimens, 6 and 10 mL of Simplex P at 37 °C.
@@ -63,8 +63,9 @@ def belkoff() -> list[dict[str, object]]:
     """Cadaver vertebrae without blood flow."""
     heats = evidence("cement.heat_of_polymerisation")
     seen: dict[tuple[float, str], list[tuple[float, float]]] = {}
-    for volume, heat, porosity, shift in itertools.product(
-        (6.0, 10.0), (heats.low, heats.high), (0.8, 0.95), (-3.0, 3.0)
+    # The coolest and the hottest choice together.
+    for volume, (heat, porosity), shift in itertools.product(
+        (6.0, 10.0), ((heats.low, 0.8), (heats.high, 0.95)), (-3.0, 3.0)
     ):
         share, c, _ = block(volume, porosity, shift)
         found = cured_of(share, float(heat or 0), perfused=False)
@@ -92,7 +93,7 @@ def pigs() -> list[dict[str, object]]:
     rows = []
     for run, measured in PIGS.items():
         seen: dict[str, list[float]] = {place: [] for place in measured}
-        for volume, heat in itertools.product(PIG_ML, (138.0, 156.0)):
+        for volume, heat in zip(PIG_ML, (138.0, 156.0), strict=True):
             share, c, _ = block(volume, 0.85, 0.0)
             if run != "no leak":
                 leak = block(PIG_LEAK_ML, 1.0, PIG_HALF_DEPTH_MM + 2.0)[0]

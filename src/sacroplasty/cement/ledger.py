@@ -73,7 +73,7 @@ class AttenuationCurve:
     quadratic_mm: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.linear_mm > 0 and self.quadratic_mm >= 0):
+        if not (self.linear_mm >= 0 and self.quadratic_mm >= 0 and self.linear_mm + self.quadratic_mm > 0):
             raise InputError(
                 "Cement must darken the image", got=f"{self.linear_mm:.3g} mm, {self.quadratic_mm:.3g} mm per L, L²"
             )
