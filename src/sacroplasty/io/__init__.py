@@ -12,6 +12,7 @@ from sacroplasty.io.mesh import read_mesh, write_mesh
 from sacroplasty.io.nifti import read_nifti, read_nifti_array, write_nifti
 from sacroplasty.io.nrrd import write_nrrd
 from sacroplasty.io.openigtlink import needle_pose_message, send, trajectory_message
+from sacroplasty.io.originals import read_originals
 from sacroplasty.io.series import ImageSeries, fingerprint, read_ct, read_series
 from sacroplasty.io.structures import read_structures
 from sacroplasty.io.verdict import CODES, Remark, Verdict
@@ -34,6 +35,7 @@ __all__ = [
     "read_mesh",
     "read_nifti",
     "read_nifti_array",
+    "read_originals",
     "read_series",
     "read_structures",
     "require_mask_on_grid",
