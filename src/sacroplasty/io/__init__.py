@@ -4,7 +4,7 @@ Readers bring CT, MR, labels and masks into patient LPS mm with axes near +left,
 moves, only the storage order, and what it was is recorded. The gate accepts, warns or rejects with a stable code.
 """
 
-from sacroplasty.io.atomic import write_atomically
+from sacroplasty.io.atomic import write_atomically, write_bytes
 from sacroplasty.io.inspection import Inspection, inspect
 from sacroplasty.io.labels import label_table, read_labels, read_mask, require_mask_on_grid
 from sacroplasty.io.markups import Markup, read_markups
@@ -42,6 +42,7 @@ __all__ = [
     "send",
     "trajectory_message",
     "write_atomically",
+    "write_bytes",
     "write_mesh",
     "write_nifti",
     "write_nrrd",

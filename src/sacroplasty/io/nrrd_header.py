@@ -13,7 +13,7 @@ import numpy as np
 from sacroplasty.space import Points
 
 _LARGEST_HEADER = 4_000_000
-# What left, posterior and superior are in each space, as signs of its three coordinates; NRRD's own long and short names.
+# Left, posterior and superior as signs of each space's coordinates; NRRD's own long and short names.
 _LPS_SIGNS = {
     "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
     "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),

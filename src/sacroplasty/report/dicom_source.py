@@ -41,7 +41,7 @@ def uid_of(*parts: object) -> str:
 def stamped(ds: Dataset, when: datetime) -> Dataset:
     """Set every date and time of an object's making, so that equal content gives equal bytes."""
     day, time = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
-    for name in ("Content", "InstanceCreation", "Series", "StructureSet"):
+    for name in ("Content", "InstanceCreation", "Series", "StructureSet", "PresentationCreation"):
         if f"{name}Date" in ds:
             setattr(ds, f"{name}Date", day)
         if f"{name}Time" in ds:
