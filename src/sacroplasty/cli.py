@@ -283,6 +283,20 @@ def audit(
     print(f"{len(trail)} entries, unbroken; head {trail[-1].sha256 if trail else 'none'}")
 
 
+@app.command()
+def serve(
+    cases: Annotated[Path, typer.Argument(metavar="CASES_DIR", help="Folder of cases; made where there is none.")],
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 0,
+    import_folder: Annotated[
+        list[Path] | None, typer.Option(help="Folder whose scans may be imported in the page; may be repeated.")
+    ] = None,
+) -> None:
+    """Open the workstation in the browser: plan, rehearse, guide and follow up on this machine alone."""
+    from sacroplasty.workstation.serve import serve as serve_cases
+
+    serve_cases(cases, port=port, folders={path.name: path.resolve() for path in import_folder or ()})
+
+
 app.command(name="run")(_run_verb())
 for _stage in STAGES:
     app.command(name=_stage.name)(_stage_verb(_stage))

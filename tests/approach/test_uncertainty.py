@@ -74,11 +74,13 @@ def test_a_needle_in_the_canal_touches_it_always(scene):
 
 def test_worse_guidance_never_lowers_the_risk(s1, s1_plans):
     path = s1_plans[0].first.trajectory
+    # The plan itself has so much room that hardly any guidance touches anything; one near the roots has not.
+    near = path.moved(entry_mm=np.add(path.entry_mm, (0, 0, -5)), target_mm=np.add(path.target_mm, (0, 0, -5)))
     risk = {
-        mode: evaluate_path(*s1, Approach.TRANS_SACROILIAC, path, guidance=mode).measures["breach_probability"]
+        mode: evaluate_path(*s1, Approach.TRANS_SACROILIAC, near, guidance=mode).measures["breach_probability"]
         for mode in GUIDANCE
     }
-    assert risk["cone-beam-ct"] <= risk["navigation"] <= risk["ct-laser"] <= risk["ct"]
+    assert risk["cone-beam-ct"] <= risk["navigation"] <= risk["ct-laser"] <= risk["ct"] == risk["ct-and-fluoroscopy"]
     assert risk["ct"] > 0.02
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,8 @@ _MEAN_OF_TWO_AXES = math.sqrt(math.pi / 2.0)
 DRAWS, SEED = 1000, 20080901
 # Directions and bisection steps of the tolerance cone.
 _AZIMUTHS, _HALVINGS, _WIDEST_DEG, _WIDEST_MM = 16, 9, 15.0, 15.0
+# What stands for "nothing near" in normalised clearance.
+WIDE_SIGMAS = 10.0
 # Standard normal quantile of the breach limit, one-sided 1 %.
 _QUANTILE_1_PERCENT = 2.326
 
@@ -51,6 +53,8 @@ _PRESETS: Mapping[str, tuple[str, str, str]] = {
     ),
     "ct": ("approach.ct_error", "approach.ct_angle_error", ""),
     "ct-laser": ("approach.ct_laser_error", "approach.laser_angle_error", ""),
+    # The needle is placed under CT, the cement watched under fluoroscopy.
+    "ct-and-fluoroscopy": ("approach.ct_error", "approach.ct_angle_error", ""),
     "cone-beam-ct": ("approach.cone_beam_ct_error", "approach.laser_angle_error", ""),
     "navigation": ("approach.navigation_error", "approach.laser_angle_error", "approach.registration_error"),
 }
@@ -87,6 +91,23 @@ def placements(
     moved = shift * normal[:, 0:2] @ across + error.registration_mm * normal[:, 4:7] @ axes
     aimed = math.hypot(aim, drift) * normal[:, 2:4] @ across + error.depth_mm * normal[:, 7:] * trajectory.direction
     return np.asarray(trajectory.entry_mm) + moved, judged_end(trajectory) + moved + aimed
+
+
+def sigma_mm(trajectory: Trajectory, error: PlacementError, depth_mm: float) -> float:
+    """Standard deviation per axis of the shaft at a depth: the shift, the aim's share, the drift, the registration."""
+    share = depth_mm / trajectory.length_mm
+    aim = min(math.radians(error.angle_deg) * trajectory.length_mm, error.tip_mm)
+    drift = value("assumptions.approach_bevel_drift") * trajectory.length_mm**2
+    shift = math.sqrt(max(error.tip_mm**2 - aim**2, 0.0))
+    return math.sqrt(shift**2 + (share * math.hypot(aim, drift)) ** 2 + error.registration_mm**2)
+
+
+def worst_margin_sigmas(trajectory: Trajectory, clearances: Iterable[Clearance], error: PlacementError) -> float:
+    """Least clearance beyond what is required, in standard deviations of the shaft there; `WIDE_SIGMAS` if none."""
+    return min(
+        ((c.distance_mm - c.required_mm) / max(sigma_mm(trajectory, error, c.depth_mm), 1e-3) for c in clearances),
+        default=WIDE_SIGMAS,
+    )
 
 
 def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ and says so.
 from sacroplasty.cement.dose import DosePlan, plan_dose
 from sacroplasty.cement.elasticity import compress
 from sacroplasty.cement.ensemble import Ensemble, simulate_ensemble
-from sacroplasty.cement.flow import CementFlow, FlowResult, Source, inject
+from sacroplasty.cement.flow import CementFlow, FlowResult, inject
 from sacroplasty.cement.heat import HeatResult, simulate_heat
 from sacroplasty.cement.injection import simulate_injection
 from sacroplasty.cement.ledger import CementProjection, Ledger, keep_ledger, path_from_attenuation
@@ -15,6 +15,7 @@ from sacroplasty.cement.material import LesionModel, Material
 from sacroplasty.cement.medium import Medium
 from sacroplasty.cement.result import CementResult, Front, Leak, Moment
 from sacroplasty.cement.rheology import CEMENTS, Cement, PowerLaw, cement_named
+from sacroplasty.cement.source import Source
 from sacroplasty.cement.stiffness import StiffnessResult, simulate_stiffness
 from sacroplasty.cement.venogram import VenogramResult, simulate_venogram
 

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.anatomy import Anatomy
-from sacroplasty.cement.flow import CementFlow, Source, portions_ml
+from sacroplasty.cement.flow import CementFlow, portions_ml
 from sacroplasty.cement.material import Material, NeedleInPlace, build_medium, cortex_mm
 from sacroplasty.cement.medium import Medium
 from sacroplasty.cement.result import Moment
 from sacroplasty.cement.rheology import Cement
+from sacroplasty.cement.source import Source
 from sacroplasty.cement.tissue import WANTED, Tissue, region_grid, signed_distance_mm, tissue_map
 from sacroplasty.errors import InputError, PlanError
 from sacroplasty.evidence import value

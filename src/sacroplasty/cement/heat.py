@@ -54,35 +54,24 @@ def heat_step(
                 new[i, j, k] = here + dt * gain / capacity[i, j, k]
 
 
-@kernel
 def cure_step(
     t: Array, conversion: Array, fraction: Array, source: Array, dt: float, rate: float, energy: float, heat: float
 ) -> None:
-    """Advances the conversion by dx/dt = rate·exp(-energy/RT)·(x + x0)·(1 - x); source becomes its heat, W/m³."""
-    ni, nj, nk = t.shape
-    for i in range(ni):
-        for j in range(nj):
-            for k in range(nk):
-                source[i, j, k] = 0.0
-                if fraction[i, j, k] > 0.0:
-                    x = conversion[i, j, k]
-                    speed = rate * np.exp(-energy / (GAS_CONSTANT * (t[i, j, k] + KELVIN)))
-                    gain = min(dt * speed * (x + SEED_CONVERSION) * (1.0 - x), 1.0 - x)
-                    conversion[i, j, k] = x + gain
-                    source[i, j, k] = heat * fraction[i, j, k] * gain / dt
+    """Advances the conversion by dx/dt = rate·exp(-energy/RT)·(x + x0)·(1 - x); source becomes its heat, W/m³.
+
+    Flat arrays of the voxels (n,) that hold cement.
+    """
+    speed = rate * np.exp(-energy / (GAS_CONSTANT * (t + KELVIN)))
+    gain = np.minimum(dt * speed * (conversion + SEED_CONVERSION), 1.0) * (1.0 - conversion)
+    conversion += gain
+    np.multiply(gain, heat / dt * fraction, out=source)
 
 
-@kernel
 def add_dose(t: Array, dose: Array, dt: float) -> None:
-    """Adds CEM43 minutes: 0.5 per degree above 43 °C, 0.25 below, nothing under 39 °C."""
-    ni, nj, nk = t.shape
-    for i in range(ni):
-        for j in range(nj):
-            for k in range(nk):
-                here = t[i, j, k]
-                if here > 39.0:
-                    base = 0.5 if here >= 43.0 else 0.25
-                    dose[i, j, k] += dt / 60.0 * base ** (43.0 - here)
+    """Adds CEM43 minutes: 0.5 per degree above 43 °C, 0.25 below, nothing under 39 °C. Flat arrays (n,)."""
+    warm = np.flatnonzero(t > 39.0)
+    here = t[warm]
+    dose[warm] += dt / 60.0 * np.where(here >= 43.0, 0.5, 0.25) ** (43.0 - here)
 
 
 def cure_rate(cement: Cement, energy_j_mol: float) -> float:
@@ -184,15 +173,18 @@ def _cure(
     heat = cement.heat_j_g * value("assumptions.cement_density") * 1e6
     start = value("assumptions.cement_temperature_at_injection")
     t = np.where(fraction > 0, fraction * start + (1 - fraction) * BODY_CELSIUS, BODY_CELSIUS)
-    conversion = np.full(t.shape, conversion_at(cement, age_s))
+    cement_at = np.flatnonzero(fraction > 0)
+    share = fraction.ravel()[cement_at]
+    conversion, gained = np.full(len(cement_at), conversion_at(cement, age_s)), np.zeros(len(cement_at))
     new, source, peak = t.copy(), np.zeros_like(t), t.copy()
     dose, over = np.zeros_like(t), np.zeros_like(t)
     hottest = (float(t.max()), 0.0)
     for step in range(int(np.ceil(seconds / dt))):
-        cure_step(t, conversion, fraction, source, dt, rate, energy, heat)
+        cure_step(t.ravel()[cement_at], conversion, share, gained, dt, rate, energy, heat)
+        source.ravel()[cement_at] = gained
         heat_step(t, new, conductivity, capacity, blood, source, dt, h)
         t, new = new, t
-        add_dose(t, dose, dt)
+        add_dose(t.ravel(), dose.ravel(), dt)
         np.maximum(peak, t, out=peak)
         over += dt * (t > 45.0)
         warm = float(t.max())

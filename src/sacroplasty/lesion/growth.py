@@ -20,7 +20,7 @@ from sacroplasty.evidence import value
 from sacroplasty.lesion.density import MAD_TO_SD, expected_hu
 from sacroplasty.lesion.extent import lesion_in
 from sacroplasty.lesion.lesion import Lesion
-from sacroplasty.lesion.region import Bools, Region, distance_mm, region_of
+from sacroplasty.lesion.region import CORTEX_MM, Bools, Region, distance_mm, region_of
 from sacroplasty.plan import Point, as_point
 from sacroplasty.space import Volume
 
@@ -28,8 +28,6 @@ from sacroplasty.space import Volume
 FIRST_RADIUS_MM = 6.0
 # The seed's own measure is taken over this ball.
 SEED_RADIUS_MM = 3.0
-# Cortex lies within this depth; marrow is grown through below it.
-CORTEX_MM = 2.2
 # Bridges thinner than twice this are leaks, not lesion.
 OPENING_MM = 1.5
 # Rounds of: expected marrow without the lesion, growth, expected marrow again.
