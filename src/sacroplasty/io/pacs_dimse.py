@@ -14,11 +14,17 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    Comprehensive3DSRStorage,
     CTImageStorage,
+    EncapsulatedPDFStorage,
     EnhancedCTImageStorage,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
     MRImageStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
 )
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_role
@@ -32,7 +38,18 @@ from sacroplasty.errors import InputError, SacroplastyError
 from sacroplasty.io.pacs import Limits, SeriesFound, quarantined, require_uid
 from sacroplasty.io.verdict import rejected
 
-_IMAGES = (CTImageStorage, EnhancedCTImageStorage, MRImageStorage)
+# What a series may hold: images, and the objects this program exports.
+_KINDS = (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    MRImageStorage,
+    SegmentationStorage,
+    Comprehensive3DSRStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+)
 # Deflated objects, which may unpack without end, and big endian ones are never asked for.
 _SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _PENDING = (0xFF00, 0xFF01)
@@ -180,8 +197,8 @@ def get_series(
         query.QueryRetrieveLevel = "SERIES"
         query.PatientID, query.StudyInstanceUID = wanted.patient_id, wanted.study_uid
         query.SeriesInstanceUID = wanted.series_uid
-        contexts = [StudyRootQueryRetrieveInformationModelGet, *_IMAGES]
-        roles = [build_role(kind, scp_role=True) for kind in _IMAGES]
+        contexts = [StudyRootQueryRetrieveInformationModelGet, *_KINDS]
+        roles = [build_role(kind, scp_role=True) for kind in _KINDS]
         with _Link(archive, contexts, roles, [(evt.EVT_C_STORE, on_store)]) as link:
             final = None
             for status, _ in link.send_c_get(query, StudyRootQueryRetrieveInformationModelGet):
