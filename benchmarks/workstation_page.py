@@ -60,7 +60,7 @@ def scene(folder: Path) -> None:
 
     from sacroplasty.io import read_ct
 
-    ct = read_ct(data_root() / "acrin" / "ct_pelvis_4.25mm.nii.gz")
+    ct = read_ct(data_root() / "acrin" / "ct_pelvis_4.25mm.nii.gz", acknowledge=["all"])
     array = np.rint(np.asarray(ct.array)).astype("<i2")
     matrix = np.asarray(ct.grid.patient_from_voxel.matrix)
     (folder / "ct.raw").write_bytes(array.tobytes(order="F"))

@@ -1,0 +1,43 @@
+"""A plan never starts or runs where the scan holds no data (H07)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sacroplasty.approach import plan_trajectories
+from sacroplasty.plan import Approach
+
+
+def cut(ct, anatomy, lesion, behind_mm):
+    """The same scan without what lies farther behind than `behind_mm`."""
+    low, high = ct.grid.bounds_mm
+    box = ct.grid.box_around(np.array([low, (high[0], behind_mm, high[2])]))
+    here = anatomy.with_(labels=anatomy.labels.cropped(box), body=anatomy.body.cropped(box))
+    return ct.cropped(box), here, replace(lesion, mask=lesion.mask.cropped(box))
+
+
+@pytest.mark.hazard("H07")
+@pytest.mark.parametrize("behind_mm", [62.0, 45.0])
+def test_without_the_skin_in_view_there_is_no_plan(s1, behind_mm):
+    short = cut(*s1, behind_mm)
+    for plan in plan_trajectories(*short, approaches=(Approach.TRANS_SACROILIAC, Approach.POSTERIOR_SHORT_AXIS)):
+        for needle in plan.needles if plan.feasible else ():
+            entry = np.asarray(needle.trajectory.entry_mm)
+            # The rim of the data is not skin: a feasible needle enters where air was seen in front of it.
+            assert short[0].grid.contains(entry, 1.0), plan.approach
+            outside = np.asarray(needle.trajectory.point_at(-4.0))
+            index = np.rint(short[0].grid.voxel_from_patient.points(outside)).astype(int)
+            assert short[0].grid.contains(outside)
+            assert short[0].array[tuple(index)] < -500
+        if not plan.feasible:
+            assert plan.reasons[0]
+
+
+@pytest.mark.hazard("H07")
+def test_the_refusal_names_the_field_of_view(s1):
+    (plan,) = plan_trajectories(*cut(*s1, 45.0), approaches=(Approach.POSTERIOR_SHORT_AXIS,))
+    assert not plan.feasible
+    assert "field of view" in plan.reasons[0] or "no part of the lesion" in plan.reasons[0]
