@@ -14,6 +14,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from PIL import Image
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -117,6 +118,13 @@ def draw_skin(ct, anatomy, scan: str) -> None:
     figure.savefig(ROOT / "docs" / "pictures" / f"approach_skin_{scan}.png", dpi=80)
 
 
+def shrink(file: Path) -> None:
+    """The picture in few colours, small enough for the documentation."""
+    with Image.open(file) as picture:
+        small = picture.convert("RGB").resize((picture.width * 8 // 10, picture.height * 8 // 10))
+    small.quantize(32, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
 def main() -> None:
     """Draw one scan."""
     scan = sys.argv[1]
@@ -140,6 +148,7 @@ def main() -> None:
     figure.tight_layout(pad=0.3)
     out = ROOT / "docs" / "pictures" / f"approach_{scan}.png"
     figure.savefig(out, dpi=75)
+    shrink(out)
     draw_skin(ct, anatomy, scan)
     print("wrote", out.name)
 
