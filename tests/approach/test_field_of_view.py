@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from sacroplasty.approach import plan_trajectories
+from sacroplasty.approach.skin import skin_points, whole_skin
 from sacroplasty.plan import Approach
+from sacroplasty.space import Volume
 
 
 def cut(ct, anatomy, lesion, behind_mm):
@@ -41,3 +43,20 @@ def test_the_refusal_names_the_field_of_view(s1):
     (plan,) = plan_trajectories(*cut(*s1, 45.0), approaches=(Approach.POSTERIOR_SHORT_AXIS,))
     assert not plan.feasible
     assert "field of view" in plan.reasons[0] or "no part of the lesion" in plan.reasons[0]
+
+
+@pytest.mark.hazard("H07")
+def test_a_border_of_the_scan_is_not_skin(s1):
+    """Points where measured air lies beyond the body are skin; beside unmeasured voxels or the rim they are not."""
+    _, anatomy, _ = s1
+    points = skin_points(anatomy.body, anatomy.frame)
+    whole = whole_skin(anatomy, points)
+    assert whole.mean() > 0.5
+    cut = float(np.median(points[:, 0]))
+    measured = (anatomy.body.grid.centres_mm()[..., 0] < cut).astype(np.int16)
+    seen = anatomy.with_(maps={**anatomy.maps, "scanned": Volume(measured, anatomy.body.grid, "1")})
+    kept = points[whole_skin(seen, points)]
+    assert len(kept)
+    assert kept[:, 0].max() < cut
+    low, high = anatomy.body.grid.bounds_mm
+    assert not whole_skin(anatomy, np.stack([low, high])).any()
