@@ -223,7 +223,7 @@ function LaterCt() {
         <div key={one.name} class="stack"><strong>{one.name}</strong>{one.stale && <p class="warning">Made against an older plan: compare again.</p>}
           <ul class="plain">{one.sentences.map((words) => <li key={words}>{words}</li>)}</ul></div>
       ))}
-      <Drop words="Compare a later CT with the plan" work={async (files) => write("POST", "/later-ct", { upload: await uploaded(files), name: `CT ${looks.value.length + 1}` })} />
+      <Drop words="Compare a later CT with the plan" work={async (files) => write("POST", "/later-ct", { upload: await uploaded(files), name: `ct-${looks.value.length + 1}` })} />
     </Section>
   );
 }
