@@ -62,9 +62,9 @@ function Rail() {
           const state = stale ? "out of date" : made ? "done" : "";
           return (
             <li key={key}>
-              <button disabled={closed} aria-current={stage.value === key ? "step" : undefined} onClick={() => go(key)}>
-                <span class={`dot ${stale ? "stale" : made ? "made" : ""}`} aria-hidden="true">{stale ? "!" : made ? "✓" : n + 1}</span>
-                <span class="words">{words}</span>{state && <span class="sr">{state}</span>}
+              <button disabled={closed} title={words} aria-current={stage.value === key ? "step" : undefined} onClick={() => go(key)}>
+                <span class={`dot ${stale ? "stale" : made ? "made" : ""}`} aria-hidden="true">{stale ? "!" : n + 1}</span>
+                <span class="words">{words}{made && !stale ? " ✓" : ""}</span>{state && <span class="sr">{state}</span>}
               </button>
             </li>
           );

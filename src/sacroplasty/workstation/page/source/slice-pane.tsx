@@ -124,7 +124,7 @@ export function SlicePane({ name }: { name: PaneName }) {
     const image = viewer.ct.value;
     if (!g || !image) return;
     const step = Math.max(0.5, name === "axial" ? image.spacing_mm[2]! : image.spacing_mm[0]!);
-    viewer.focus.value = along(viewer.focus.value, normal(g.plane), steps * step * (name === "sagittal" ? -1 : 1));
+    viewer.focus.value = along(viewer.focus.value, normal(g.plane), steps * step * (name === "coronal" ? 1 : -1));
   };
 
   const zoom = (factor: number): void => {

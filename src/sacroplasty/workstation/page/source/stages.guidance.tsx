@@ -6,7 +6,7 @@ import { getJson, send } from "./api";
 import { Outline, overlayKinds, OverlaySwitches } from "./radiograph";
 import { anatomy, base, details, ended, has, take, tried } from "./station";
 import type { Deviation, Job, Session } from "./types";
-import { Choice, Empty, number, Section, spelled } from "./ui";
+import { Choice, Drop, Empty, number, Section, spelled, uploaded } from "./ui";
 import { isKnown } from "./marks";
 import * as viewer from "./viewer";
 
@@ -118,18 +118,10 @@ function Start() {
   return (
     <Section title="Shots">
       {sessions.value.length > 1 && <Choice label="Session" value={now()?.id ?? ""} options={sessions.value.map((one) => one.id)} onChange={(id) => { fresh(); open.value = id; }} />}
-      <label class="drop small"><input type="file" multiple onChange={(event) => {
-        const { files } = event.currentTarget;
-        if (!files?.length) return;
-        void tried(async () => {
-          fresh();
-          const { upload } = await send<{ upload: string }>("POST", "/api/uploads", undefined);
-          for (let n = 0; n < files.length; n++) {
-            await send("PUT", `/api/uploads/${upload}/files/${n}`, files[n], undefined, { "X-File-Name": encodeURIComponent(files[n]!.name) });
-          }
-          await followed(await send<Job>("POST", `${base.value}/guidance/real`, { upload, isocentre_mm: viewer.focus.value }));
-        });
-      }} /><span>Real shots: two or more DICOM XA/RF files with geometry. The isocentre is taken at the crosshair.</span></label>
+      <Drop words="Real shots: two or more DICOM XA/RF files with geometry. The isocentre is taken at the crosshair." work={async (files) => {
+        fresh();
+        await followed(await send<Job>("POST", `${base.value}/guidance/real`, { upload: await uploaded(files), isocentre_mm: viewer.focus.value }));
+      }} />
       <div class="row">
         <label class="field"><span>Needle depth mm</span><input type="number" min="10" max="400" placeholder="all the way" value={depth.value} onInput={(e) => { depth.value = e.currentTarget.value; }} /></label>
         <button disabled={!has("plan")} onClick={() => void tried(async () => {

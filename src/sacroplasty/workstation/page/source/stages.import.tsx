@@ -2,9 +2,9 @@
 
 import { useSignal } from "@preact/signals";
 import { getJson, send } from "./api";
-import { about, caseId, cases, details, ended, go, take, tried } from "./station";
+import { about, caseId, cases, details, ended, go, take, tried, write } from "./station";
 import type { Job } from "./types";
-import { Choice, Field, Section } from "./ui";
+import { Choice, Drop, Field, Section, uploaded } from "./ui";
 
 interface Inspection {
   verdict: string; code: string; message: string; modality: string; stacks: string[]; shape: number[]; spacing_mm: number[];
@@ -60,6 +60,7 @@ function SourceSheet() {
           </li>
         ))}
       </ul>
+      <Drop words="Add an MRI: it is laid on the CT, and the anatomy is found anew" work={async (files) => write("POST", "/mr", { upload: await uploaded(files) })} />
     </Section>
   );
 }

@@ -6,7 +6,7 @@ import { getJson, send } from "./api";
 import { Chart, Legend, type Series } from "./chart";
 import { about, base, caseId, details, ended, go, has, take, tried, write } from "./station";
 import type { Job, Step } from "./types";
-import { Choice, Empty, Field, number, percent, placed, RunButton, Section } from "./ui";
+import { Choice, Drop, Empty, Field, number, percent, placed, RunButton, Section, uploaded } from "./ui";
 
 export function ReportStage() {
   const made = useSignal<string[]>([]);
@@ -195,6 +195,7 @@ export function FollowUpStage() {
           <table class="list"><thead><tr><th>Day</th><th>NRS</th><th>In words</th><th>After</th></tr></thead><tbody>
             {one.pain.map((p, n) => <tr key={n}><td>{p.day ?? "–"}</td><td>{p.nrs ?? "–"}</td><td dir="auto">{p.words}</td><td>{placed(p.after ?? "")}</td></tr>)}</tbody></table>
         </Section>
+        <LaterCt />
         <Events list={one.events} add={add} />
       </div>
       <div>
@@ -207,6 +208,23 @@ export function FollowUpStage() {
         <ContactEntry add={add} />
       </div>
     </div>
+  );
+}
+
+interface Look { name: string; stale: boolean; sentences: string[] }
+
+/** A CT after the procedure, laid on the plan: where the cement is and what it leaked to. */
+function LaterCt() {
+  const looks = useSignal<Look[]>([]);
+  useEffect(() => { void tried(async () => { looks.value = (await getJson<{ looks: Look[] }>(`${base.value}/later-ct`)).looks; }); }, [base.value, details.value?.revision]);
+  return (
+    <Section title="CT after the procedure">
+      {looks.value.map((one) => (
+        <div key={one.name} class="stack"><strong>{one.name}</strong>{one.stale && <p class="warning">Made against an older plan: compare again.</p>}
+          <ul class="plain">{one.sentences.map((words) => <li key={words}>{words}</li>)}</ul></div>
+      ))}
+      <Drop words="Compare a later CT with the plan" work={async (files) => write("POST", "/later-ct", { upload: await uploaded(files), name: `ct-${looks.value.length + 1}` })} />
+    </Section>
   );
 }
 

@@ -105,7 +105,7 @@ export function ViewsStage() {
           <button disabled={!viewer.path.value} onClick={entryView}>Bull's-eye</button>
           <button onClick={() => set({ lao_deg: 0, cra_deg: 0 })}>0 / 0</button>
         </div>
-        {views.value.map((one) => <p key={one.number} class="view-line"><strong>{one.name}</strong> {one.angles_label}<br /><span class="quiet">{one.purpose}</span></p>)}
+        {views.value.map((one) => <p key={one.number} class="view-line"><strong>{one.name}</strong> {one.angles_label}<br /><span class="quiet">{one.purpose}{(one.visibility ?? []).some((v) => v.seen !== "not seen") && ` · seen: ${(one.visibility ?? []).filter((v) => v.seen !== "not seen").map((v) => v.structure + (v.seen === "faint" ? " (faint)" : "")).join(", ")}`}</span></p>)}
         {!has("views") && <RunButton name="views" words="Choose the views" needs={["plan"]} primary />}
       </Section>
       <Section title="Machine and picture">

@@ -97,6 +97,7 @@ export interface Plan {
 export interface ViewInfo {
   number: number; name: string; purpose: string; lao_deg: number; cra_deg: number; angles_label: string; isocentre_mm: Vec3;
   carm: string; patient_position: string; url: string;
+  visibility?: { structure: string; seen: string }[];
 }
 export interface ShotInfo {
   angles_label: string; tilt_words: string; lao_deg: number; cra_deg: number; mirrored: boolean; simulated: boolean;

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
+import { send } from "./api";
 import { has, runningJob, tried, write } from "./station";
 import type { Finding } from "./types";
 import { goTo } from "./viewer";
@@ -139,5 +140,24 @@ export function WithReason({ words, label, onDone, disabled = false }: {
       <div class="row"><button class="primary" disabled={!reason.value.trim()}>{words}</button>
         <button type="button" onClick={() => { open.value = false; }}>Cancel</button></div>
     </form>
+  );
+}
+
+/** Sends files to the server and returns the upload's name. */
+export async function uploaded(files: FileList): Promise<string> {
+  const { upload } = await send<{ upload: string }>("POST", "/api/uploads", undefined);
+  for (let n = 0; n < files.length; n++) {
+    await send("PUT", `/api/uploads/${upload}/files/${n}`, files[n], undefined, { "X-File-Name": encodeURIComponent(files[n]!.name) });
+  }
+  return upload;
+}
+
+/** A place for files that starts `work` with what was chosen. */
+export function Drop({ words, work }: { words: string; work: (files: FileList) => Promise<unknown> }) {
+  return (
+    <label class="drop small"><input type="file" multiple onChange={(event) => {
+      const { files } = event.currentTarget;
+      if (files?.length) void tried(() => work(files));
+    }} /><span>{words}</span></label>
   );
 }

@@ -135,7 +135,11 @@ const affineOf = (level: ImageInfo["levels"][number]): number[] => {
 async function fetched(info: ImageInfo, level: ImageInfo["levels"][number], signal: AbortSignal): Promise<Image3D> {
   const bytes = await (await ask(level.url, { signal })).arrayBuffer();
   if (bytes.byteLength !== level.bytes) throw new Error(`Image ${info.name} came incomplete; it is not shown`);
-  if (info.type === "float32") return image3d(hundredths(new Float32Array(bytes)), level.shape, affineOf(level));
+  if (info.type === "float32") {
+    const values = new Float32Array(bytes);
+    const whole = info.name === "cement_arrival" ? hundredths(values) : spread(values, info.lowest, info.highest);
+    return image3d(whole, level.shape, affineOf(level));
+  }
   return image3d(info.type === "uint8" ? new Uint8Array(bytes) : new Int16Array(bytes), level.shape, affineOf(level));
 }
 
@@ -145,6 +149,16 @@ function hundredths(values: Float32Array): Int16Array {
   for (let n = 0; n < values.length; n++) out[n] = values[n]! < 0 ? 0 : Math.min(32766, Math.round(values[n]! * 100)) + 1;
   return out;
 }
+
+/** Values from `low` to `high` spread over 1 to SPREAD + 1. */
+function spread(values: Float32Array, low: number, high: number): Int16Array {
+  const out = new Int16Array(values.length);
+  const scaled = SPREAD / Math.max(1e-9, high - low);
+  for (let n = 0; n < values.length; n++) out[n] = 1 + Math.round(Math.min(SPREAD, Math.max(0, (values[n]! - low) * scaled)));
+  return out;
+}
+
+const SPREAD = 32000;
 
 let loading: AbortController | null = null;
 /** The case whose pictures are held. */
@@ -208,7 +222,7 @@ export async function fuse(name: string): Promise<void> {
   try {
     const image = await fetched(info, finest, new AbortController().signal);
     const float = info.type === "float32";
-    otherImage.value = { image, low: float ? 1 : info.lowest, high: float ? Math.max(2, Math.round(info.highest * 100)) : info.highest };
+    otherImage.value = { image, low: float ? 2 : info.lowest, high: float ? SPREAD + 1 : info.highest };
   } catch (error) {
     refused(error);
   }
