@@ -11,7 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
 from tests.registry.server import postgres_server, server_programs  # noqa: E402
 from tests.registry.writers import compete  # noqa: E402
 
