@@ -1,17 +1,21 @@
 """Eight writers, 500 edits each, on one row of a registry: SQLite and PostgreSQL, no update lost.
 
-Run `python -m benchmarks.registry_writers`; writes benchmarks/registry_writers.csv. The worst case: every writer reads
+Writes registry_writers.csv beside it. The worst case: every writer reads
 the row as a form does, and writes it back only where nobody came in between; a refused edit is read and done again.
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 import tempfile
 from pathlib import Path
 
-from tests.registry.server import postgres_server, server_programs
-from tests.registry.writers import compete
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from tests.registry.server import postgres_server, server_programs  # noqa: E402
+from tests.registry.writers import compete  # noqa: E402
 
 WRITERS, EDITS = 8, 500
 
