@@ -92,7 +92,7 @@ def measured(job: Any, out: str) -> dict[str, Any]:
 
 def kill_workers(client: Any, every_s: float, stop: threading.Event, killed: list[int]) -> None:
     """SIGKILL to one worker after the other."""
-    while not stop.wait(every_s):
+    while not stop.wait(every_s) and client.status == "running":
         pids = [w["pid"] for w in client.run(lambda: {"pid": os.getpid()}).values()]
         if pids:
             victim = pids[len(killed) % len(pids)]
