@@ -1,6 +1,6 @@
 """The audit on phantoms with known cement: volumes, compartments and leaks found, by slice distance and leak volume.
 
-    python benchmarks/outcome_audit.py [--keep FOLDER] [--only MILLILITRES]
+    python benchmarks/outcome_audit.py [--keep FOLDER] [--only MILLILITRES] [--finished]
 
 One phantom is the plan's CT; four later scans of it (another position, other voxels, without noise) are made once.
 Every pattern of cement is then put into each scan as the share of every voxel that it fills between the trabeculae,
@@ -294,13 +294,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, help="Keeps the scans and finished parts here.")
     parser.add_argument("--only", type=float, help="One leak volume, mL.")
+    parser.add_argument("--finished", action="store_true", help="Table of the kept parts, nothing new.")
     given = parser.parse_args()
-    patient = cached(given.keep)
+    patient = None if given.finished else cached(given.keep)
     rows: list[dict[str, Any]] = []
     for leak_ml in LEAKS_ML if given.only is None else (given.only,):
         part = given.keep / f"audit_{leak_ml}.json" if given.keep else None
         if part and part.exists():
             rows += json.loads(part.read_text(encoding="utf-8"))
+            continue
+        if patient is None:
             continue
         new = rows_of(patient, leak_ml, range(len(SCANS)))
         rows += new

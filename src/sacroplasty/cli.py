@@ -17,7 +17,10 @@ from typing import Annotated, Any
 import typer
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
+from sacroplasty.cohort.verbs import cohort, follow, trial
 from sacroplasty.errors import SacroplastyError
+from sacroplasty.registry.commands import DEFAULT_PLACE, PlaceOption, record_by
+from sacroplasty.registry.meta_commands import registry_app
 from sacroplasty.workflow import STAGES, Progress, ReadParameters, Stage
 
 app = typer.Typer(
@@ -297,6 +300,37 @@ def serve(
     serve_cases(cases, port=port, folders={path.name: path.resolve() for path in import_folder or ()})
 
 
+@registry_app.command(name="report")
+def registry_report(
+    patient: Annotated[str, typer.Argument(metavar="PSEUDONYM")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    case: Annotated[Path | None, typer.Option(help="Case folder whose images become panels A to G.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Key file: its names are searched for in the draft.")] = None,
+    place: PlaceOption = DEFAULT_PLACE,
+) -> None:
+    """Draft a case report in the order of CARE: Markdown, Word and PDF, with panels A to G from a case."""
+    from sacroplasty.registry.pseudonyms import PseudonymKeys
+    from sacroplasty.report.case_report import write_case_report
+
+    record = record_by(place, patient)
+    identities = PseudonymKeys(keys).identities() if keys else ()
+    figures: Any = ()
+    missing: Any = ()
+    if case is not None:
+        from sacroplasty.case import CaseFolder
+        from sacroplasty.report.case_report_figures import panels
+        from sacroplasty.workflow import load_case
+
+        made = panels(load_case(CaseFolder.open(case)))
+        figures, missing = made.figures, made.missing
+    written = write_case_report(record, out, figures, missing, identities)
+    print(f"Wrote {len(written)} files to {out}")
+    print(NOT_FOR_CLINICAL_USE)
+
+
+app.add_typer(registry_app)
 app.command(name="run")(_run_verb())
 for _stage in STAGES:
     app.command(name=_stage.name)(_stage_verb(_stage))
+for _verb in (follow, cohort, trial):
+    app.command()(_verb)

@@ -127,8 +127,8 @@ def test_mixed_model_of_two_times_is_the_paired_t_interval() -> None:
 def test_mixed_model_equals_statsmodels(seed: int, missing: float) -> None:
     mixed = pytest.importorskip("statsmodels.regression.mixed_linear_model")
     given_scores = scores(40, seed, 4.0, missing)
-    found = pain_over_time(given_scores)
     times = ["day 1", "1 month"]
+    found = pain_over_time(given_scores, times)
     design = np.array([[1.0, *(float(one.time == time) for time in times)] for one in given_scores])
     model = mixed.MixedLM(np.array([one.nrs for one in given_scores]), design, [one.patient for one in given_scores])
     oracle = model.fit(reml=True)
@@ -141,7 +141,7 @@ def test_mixed_model_equals_statsmodels(seed: int, missing: float) -> None:
 
 
 def test_mixed_model_finds_the_truth_through_missing_scores() -> None:
-    found = pain_over_time(scores(300, 5, 4.0, missing=0.4))
+    found = pain_over_time(scores(300, 5, 4.0, missing=0.4), ["day 1", "1 month"])
     assert found.effects[0].low < -4.0 < found.effects[0].high
     assert found.effects[1].low < -4.5 < found.effects[1].high
     assert found.between_sd == pytest.approx(1.2, abs=0.15)

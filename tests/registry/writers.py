@@ -49,7 +49,7 @@ def compete(place: str, writers: int, edits: int) -> tuple[int, tuple[Outcome, .
     workers = [spawn.Process(target=_write, args=(place, identifier, edits, results)) for _ in range(writers)]
     for worker in workers:
         worker.start()
-    found = tuple(results.get(timeout=540) for _ in workers)
+    found = tuple(results.get(timeout=3000) for _ in workers)
     for worker in workers:
         worker.join()
     return int(shown(open_registry(place), "patient", identifier)[1]["birth_year"]), found

@@ -168,9 +168,12 @@ def test_a_stage_parameter_of_the_wrong_kind_is_refused(values: dict[str, Any], 
         parameters_of("plan", values)
 
 
-def test_a_parameter_may_not_name_a_file(client: TestClient) -> None:
-    body = {"parameters": {"labels": "/etc/passwd"}}
-    answer = client.post("/api/cases/toy/stages/segment", json=body, headers=revision(client))
+@pytest.mark.parametrize(
+    ("name", "parameter"), [("segment", "labels"), ("segment", "mr"), ("lesion", "mask"), ("lesion", "mr_mask")]
+)
+def test_a_parameter_may_not_name_a_file(client: TestClient, name: str, parameter: str) -> None:
+    body = {"parameters": {parameter: "/etc/passwd"}}
+    answer = client.post(f"/api/cases/toy/stages/{name}", json=body, headers=revision(client))
     assert answer.status_code == 422
     assert "no such parameter" in answer.json()["sentence"]
 

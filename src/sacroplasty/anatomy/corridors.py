@@ -30,7 +30,7 @@ def pedicle_corridors(
     """The widest corridor of each side at S1 and S2; a level that is not known has none.
 
     Bone is what is labelled sacrum, and on the corridor's side SI joint and hip bone; canal, root tunnels and the
-    space around are walls. The diameter is a lower bound: the voxels' half width is taken off.
+    space around are walls. The diameter is a lower bound: the last voxel before a wall is not counted.
     """
     found = []
     for level in levels:
@@ -70,7 +70,7 @@ def _widest(
     if best is None:
         return None
     radius, start, direction, length_mm = best
-    diameter = max(2 * (radius - 0.5 * part.grid.spacing_mm[0]), 0.0)
+    diameter = max(2 * (radius - part.grid.spacing_mm[0]), 0.0)
     state = State.MEASURED if level.state is State.MEASURED else State.INFERRED
     return PedicleCorridor(
         level.level, side, as_point(start), as_point(start + length_mm * direction), diameter, state, uncertainty_mm

@@ -65,15 +65,14 @@ def fine_anatomy(ct: Volume, labels: LabelMap, body: Mask, *, source: str, progr
     measures["ventral_cortex_mm"], measures["dorsal_cortex_mm"] = surface_medians(thickness, field.ventral)
     final = _with_lumens(anatomy_labels, field.grid, canal, tunnels)
     corridors = pedicle_corridors(final, field.frame, levels, value("anatomy.corridor_sd"))
-    signs = dysmorphism.signs(field, levels, statements.foramina, corridors)
-    measures |= signs
+    measures |= dysmorphism.signs(field, levels, statements.foramina, corridors)
     findings = (
         norms.frame_findings(field.frame)
         + norms.level_findings(assignment, levels)
         + norms.foramen_findings(statements.foramina)
         + norms.hiatus_findings(hiatus)
         + norms.beside_norms(measures)
-        + dysmorphism.findings(signs)
+        + dysmorphism.findings(measures)
     )
     tell(1.0, "Anatomy complete")
     return Anatomy(

@@ -1,4 +1,4 @@
-"""An MRI beside the CT: registered, resampled around the sacrum, kept with the anatomy for those who draw or read it."""
+"""An MRI beside the CT: registered, resampled around the sacrum, kept with the anatomy for drawing and reading."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ BINS, SEED = 32, 7
 # First look: places of the sacrum in the MRI's field, and its tilt about the left-right axis.
 PLACE_STEP_MM, SIDE_STEP_MM, TILTS_DEG = 12.0, 8.0, (-12.0, 0.0, 12.0)
 COARSE_MM = 3.0
-STARTS, SAMPLES, CLASSES = 4, 1500, 16
+STARTS, CLASSES = 4, 16
+FEW, MANY = 1500, 20000
 # A place that shows less of the surroundings than this is none.
 LEAST_SEEN = 0.25
 # At the answer, mutual information must fall when the MRI is moved by this much along any axis.
@@ -166,14 +167,10 @@ class _Images:
         method.SetNumberOfThreads(1)
         return method
 
-    def information(self, transform: Any, share: float) -> float:
-        """Mutual information (nats) of the images under a transform from CT to MRI, 0 where they do not overlap."""
-        method = self.method(share)
-        method.SetInitialTransform(transform, inPlace=False)
-        try:
-            return -float(method.MetricEvaluate(self.fixed, self.moving))
-        except RuntimeError:
-            return 0.0
+    def information(self, mr_from_ct: Transform) -> float:
+        """Mutual information (nats) of the images under a transform, 0 where they hardly overlap."""
+        points, classes = self.samples(MANY)
+        return _information(classes, self.smooth.sampled(mr_from_ct.points(points), outside=-1.0))
 
     def starts(self) -> list[Any]:
         """The best of all places and tilts, each well apart from the others."""
@@ -183,7 +180,7 @@ class _Images:
         steps = (SIDE_STEP_MM, PLACE_STEP_MM, PLACE_STEP_MM)
         axes = [np.arange(-r, r + 0.1, step) for r, step in zip(reach, steps, strict=True)]
         offsets = np.array(list(itertools.product(*axes)))
-        points, classes = self._samples()
+        points, classes = self.samples(FEW)
         tried = []
         for tilt in TILTS_DEG:
             turned = turn((tilt, 0.0, 0.0))
@@ -198,9 +195,9 @@ class _Images:
                 kept.append(one)
         return [self.rigid(tilt, middle + offset - self.centre) for _, tilt, offset in kept]
 
-    def _samples(self) -> tuple[Points, npt.NDArray[np.int64]]:
+    def samples(self, count: int) -> tuple[Points, npt.NDArray[np.int64]]:
         """Positions (n, 3) around the sacrum, LPS mm, and the class of the CT there."""
-        points = self.near_mm[np.random.default_rng(SEED).permutation(len(self.near_mm))[:SAMPLES]]
+        points = self.near_mm[np.random.default_rng(SEED).permutation(len(self.near_mm))[:count]]
         share = (self.ct.sampled(points) - CT_WINDOW_HU[0]) / (CT_WINDOW_HU[1] - CT_WINDOW_HU[0])
         return points, np.clip((share * CLASSES).astype(np.int64), 0, CLASSES - 1)
 
@@ -214,8 +211,8 @@ class _Images:
 
     def refined(self, start: Any) -> tuple[float, Transform]:
         """Mutual information and the transform (MRI from CT) at the optimum near a start."""
-        method = self.method(0.12)
-        method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.01, 120, 0.6, 1e-5)
+        method = self.method(0.06)
+        method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.01, 80, 0.6, 1e-5)
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetShrinkFactorsPerLevel([2, 1])
         method.SetSmoothingSigmasPerLevel([2.0, 0.7])
@@ -226,7 +223,8 @@ class _Images:
             method.Execute(self.fixed, self.moving)
         except RuntimeError:
             transform = start
-        return self.information(transform, 0.3), self.as_transform(transform)
+        found = self.as_transform(transform)
+        return self.information(found), found
 
     def as_transform(self, transform: Any) -> Transform:
         """The package's transform of SimpleITK's."""
@@ -239,15 +237,11 @@ class _Images:
 
     def prominence(self, mr_from_ct: Transform) -> float:
         """By which share the mutual information falls, at least, when the MRI is moved along one axis."""
-        move = self.sitk.AffineTransform(3)
-        move.SetMatrix([float(v) for v in mr_from_ct.matrix[:3, :3].ravel()])
-        values = []
-        for axis, sign in [(None, 0.0), *itertools.product(range(3), (-1.0, 1.0))]:
-            shift = mr_from_ct.matrix[:3, 3].copy()
-            if axis is not None:
-                shift[axis] += sign * NUDGE_MM
-            move.SetTranslation([float(t) for t in shift])
-            values.append(self.information(move, 0.3))
+        values = [self.information(mr_from_ct)]
+        for axis, sign in itertools.product(range(3), (-1.0, 1.0)):
+            matrix = mr_from_ct.matrix.copy()
+            matrix[axis, 3] += sign * NUDGE_MM
+            values.append(self.information(Transform(Frame.PATIENT, Frame.PATIENT, matrix, *self.ids)))
         return float(1.0 - max(values[1:]) / max(values[0], 1e-9))
 
 

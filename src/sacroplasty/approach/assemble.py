@@ -12,7 +12,7 @@ from sacroplasty.approach.judge import Judgement, judge
 from sacroplasty.approach.measures import bevel_azimuth_deg, nerve_name, read_outs
 from sacroplasty.approach.ranking import suitability_grade
 from sacroplasty.approach.rules import ApproachRule
-from sacroplasty.approach.scene import VENTRAL, Scene
+from sacroplasty.approach.scene import ROOTS, VENTRAL, Scene
 from sacroplasty.approach.target import LesionSamples, covered, injections_for
 from sacroplasty.approach.uncertainty import PlacementError, Tolerance, tolerance_cone, with_breach, worst_margin_sigmas
 from sacroplasty.evidence import value
@@ -59,7 +59,7 @@ def needle_plan(task: Task, rule: ApproachRule, judgement: Judgement) -> NeedleP
         task.needle_for(judgement.trajectory),
         judgement.trajectory,
         judgement.crossings,
-        with_breach(task.scene, task.needle, judgement, task.error),
+        with_breach(task.scene, rule, task.needle, judgement, task.error),
         (),
         bevel_azimuth_deg(task.scene, task.needle, judgement.trajectory),
     )
@@ -164,9 +164,34 @@ def _findings(
             )
         )
     found.extend(_unknown(task, rule))
+    found.extend(_unseen(task, rule, needles))
     found.extend(_foraminal_part(task))
     found.extend((*approach_statements(rule), *root_statements(task.scene, needles)))
     return (*found, *guidance_statements(task.error.guidance))
+
+
+def _unseen(task: Task, rule: ApproachRule, needles: tuple[NeedlePlan, ...]) -> list[Finding]:
+    """On the way through the canal: roots near the needle whose place nobody saw."""
+    if not rule.midline:
+        return []
+    tubes = {tube.name: tube for tube in task.scene.tubes if tube.group == ROOTS and not tube.seen}
+    found = []
+    for needle in needles:
+        for clearance in needle.clearances:
+            tube = tubes.get(clearance.structure)
+            if tube is not None and clearance.distance_mm < clearance.required_mm + 2 * tube.uncertainty_mm:
+                found.append(
+                    Finding(
+                        Severity.CAUTION,
+                        "APPROACH-UNSEEN",
+                        f"The {tube.name} was not seen in this scan, its place is known to "
+                        f"{tube.uncertainty_mm:.1f} mm only; the needle keeps {clearance.distance_mm:.1f} mm from "
+                        "where it most likely leaves the canal. Stay in the midline, below the thecal sac.",
+                        tube.name,
+                        clearance.where_mm,
+                    )
+                )
+    return found
 
 
 def _foraminal_part(task: Task) -> list[Finding]:

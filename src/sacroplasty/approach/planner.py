@@ -37,8 +37,8 @@ from sacroplasty.plan import Approach, Finding, Needle, Plan, Severity, Side, Tr
 from sacroplasty.space import Volume
 
 Progress = Callable[[float, str], None]
-# Plans shown per approach, and finalists refined for them.
-ALTERNATIVES = 3
+# Plans shown per approach; twice as many are completed, and at most this many finalists refined for them.
+ALTERNATIVES, _FINALISTS = 3, 24
 # How far below the required clearance the search for a nearest miss looks, mm.
 _MISS_MM = -25.0
 DEFAULT_GAUGE = 13
@@ -137,7 +137,9 @@ def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -
     """The finalists refined, judged exactly, completed and ordered; the best with the further needles worth having."""
     front = pool.only(pareto(pool.objectives))
     plans: list[Plan] = []
-    for index in different(front, 2 * alternatives):
+    for index in different(front, _FINALISTS):
+        if len(plans) >= 2 * alternatives:
+            break
         trajectory = _settled(task, rule, front, int(index), free=not plans)
         # Two finalists may be refined into one.
         if trajectory is None or any(not clearly_apart(trajectory, plan.first.trajectory) for plan in plans):
@@ -146,7 +148,7 @@ def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -
     if not plans:
         trajectory = Trajectory(tuple(pool.entries_mm[0]), tuple(pool.tips_mm[0]))
         judgement = judge(task.scene, rule, task.needle, trajectory)
-        sentence = "The best path fails its exact check by a fraction of a voxel."
+        sentence = "Every path fails its exact check by a fraction of a voxel."
         return [refused(task, rule, _near_side(task), sentence, judged=judgement)]
     plans = best_first(plans)[:alternatives]
     if plans[0].measures["coverage_share"] < value("assumptions.approach_coverage_enough"):

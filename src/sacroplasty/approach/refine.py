@@ -8,17 +8,18 @@ import numpy.typing as npt
 from sacroplasty.approach.choice import Pool, pool_of, side_of
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import Scene
-from sacroplasty.approach.search import margin_field, required_mm, search
+from sacroplasty.approach.search import field_of, search
 from sacroplasty.approach.skin import skin_normals
 from sacroplasty.approach.target import LesionSamples, tips_allowed, ventral_room
 from sacroplasty.plan import Needle
 from sacroplasty.space import Points
 
-# Steps of the tip, mm; the entry moves twice as far, because it is the longer lever. Moves tried at each step.
-_STEPS_MM, _MOVES = (3.0, 1.5, 0.75), 4
+# Steps of the tip, mm; the entry moves twice as far, because it is the longer lever. Moves tried at each step. The
+# steps avoid the half voxels of usual grids, where rounding would treat left and right differently.
+_STEPS_MM, _MOVES = (2.87, 1.43, 0.71), 4
 _ENTRY_SHARE = 2.0
 # The skin is looked for this far out of and into the body along the path, in steps, mm.
-_SKIN_REACH_MM, _SKIN_STEP_MM = 25.0, 0.5
+_SKIN_REACH_MM, _SKIN_STEP_MM = 25.0, 0.49
 _TIP_OFFSETS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], dtype=float)
 _ENTRY_OFFSETS = np.array([(0, 0), *((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b)], dtype=float)
 
@@ -38,7 +39,7 @@ def refined(
     """
     entry, tip = pool.entries_mm[index], pool.tips_mm[index]
     cost = float(pool.cost[index])
-    field = margin_field(scene, tuple(sorted(required_mm(scene, rule).items())))
+    field = field_of(scene, rule)
     side = side_of(scene, rule, entry)
     least = float(ventral_room(scene, tip[None])[0]) - needle.radius_mm
     for step in _STEPS_MM:
@@ -48,7 +49,7 @@ def refined(
             tips = tips[np.linalg.norm(tips - pool.tips_mm[index], axis=1) <= reach_mm[1]]
             entries = on_skin(scene, entry + _ENTRY_SHARE * step * _ENTRY_OFFSETS @ _across(scene, tip - entry), tip)
             entries = entries[np.linalg.norm(entries - pool.entries_mm[index], axis=1) <= reach_mm[0]]
-            skin = entries, skin_normals(scene.anatomy.body, entries)
+            skin = entries, skin_normals(scene.anatomy.body, entries, scene.anatomy.frame)
             fine = pool_of(scene, rule, samples, [search(scene, rule, needle, field, skin, tips, side)])
             if not len(fine) or fine.cost[0] > cost - 1e-6:
                 break

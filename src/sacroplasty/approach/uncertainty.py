@@ -29,6 +29,10 @@ DRAWS, SEED = 1000, 20080901
 _AZIMUTHS, _HALVINGS, _WIDEST_DEG, _WIDEST_MM = 16, 9, 15.0, 15.0
 # What stands for "nothing near" in normalised clearance.
 WIDE_SIGMAS = 10.0
+# Of a structure outside the fields the part this near to the path's nearest place is drawn against, mm.
+_NEAR_MM = 20.0
+# A structure's displacement is cut off at this many standard deviations per axis.
+_WIDEST_DRAW = 4.0
 # Standard normal quantile of the breach limit, one-sided 1 %.
 _QUANTILE_1_PERCENT = 2.326
 
@@ -110,6 +114,13 @@ def worst_margin_sigmas(trajectory: Trajectory, clearances: Iterable[Clearance],
     )
 
 
+def _moves(scene: Scene, draws: int, seed: int, sigma: float) -> npt.NDArray[np.float64]:
+    """Displacements (draws, 3) of a structure; half of them mirror the other half across the sagittal plane."""
+    half = np.random.default_rng(seed + 1).standard_normal((draws - draws // 2, 3)).clip(-_WIDEST_DRAW, _WIDEST_DRAW)
+    both = np.concatenate([half, half * np.array([-1.0, 1.0, 1.0])])[:draws]
+    return np.asarray(sigma * both @ scene.anatomy.frame.axes)
+
+
 def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Two unit vectors (2, 3) across a direction, the first in the sagittal plane as far as the direction allows."""
     frame = scene.anatomy.frame
@@ -121,10 +132,17 @@ def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.
 
 
 def with_breach(
-    scene: Scene, needle: Needle, judgement: Judgement, error: PlacementError, draws: int = DRAWS, seed: int = SEED
+    scene: Scene,
+    rule: ApproachRule,
+    needle: Needle,
+    judgement: Judgement,
+    error: PlacementError,
+    draws: int = DRAWS,
+    seed: int = SEED,
 ) -> tuple[Clearance, ...]:
     """The clearances with the probability that the needle, as placed, touches each structure, and its 95 % bound.
 
+    A structure whose keep-out does not hold its uncertainty (`Tube.keep_out_mm`) is moved by it in every draw.
     Touching is judged on the clearance's lower bound, so the probability errs to the high side. The upper bound is
     Clopper-Pearson's, one-sided.
     """
@@ -138,10 +156,17 @@ def with_breach(
     result = []
     for clearance in judgement.clearances:
         tube = tubes.get(clearance.structure)
-        if clearance.distance_mm > farthest:
+        left_out = 0.0 if tube is None else tube.radius_mm + tube.uncertainty_mm - tube.keep_out_mm(rule.midline)
+        if clearance.distance_mm > farthest + _WIDEST_DRAW * left_out:
             hits = 0
         elif tube is not None:
-            hits = _touches_tube(entries, ends, tube.points_mm, tube.radius_mm + needle.radius_mm)
+            moves = _moves(scene, draws, seed, left_out)
+            reach = tube.keep_out_mm(rule.midline) + needle.radius_mm
+            hits = _touches_tube(entries + moves, ends + moves, tube.points_mm, reach)
+        elif clearance.structure in scene.beyond_mm and _beyond_fields(scene, clearance):
+            points = scene.beyond_mm[clearance.structure]
+            near = points[np.linalg.norm(points - np.asarray(clearance.where_mm), axis=1) < _NEAR_MM]
+            hits = _touches_points(entries, ends, np.ascontiguousarray(near), float(threshold))
         else:
             name = TUNNELS if clearance.structure not in scene.fields else clearance.structure
             hits = _touches_field(scene.fields[name], starts, stops, scene.spacing_mm, threshold)
@@ -160,6 +185,29 @@ def _touches_tube(entries, ends, line, distance):  # type: ignore[no-untyped-def
     for n in prange(len(entries)):
         if polyline_distance(entries[n], ends[n], line)[0] < distance:
             hits += 1
+    return hits
+
+
+def _beyond_fields(scene: Scene, clearance: Clearance) -> bool:
+    """Whether the nearest place of a structure lies outside the crop of the fields, or there is no field of it."""
+    shape = np.array([part.stop - part.start for part in scene.box])
+    place = scene.voxels(clearance.where_mm) - scene.offset
+    return clearance.structure not in scene.fields or not bool(((place >= 0) & (place < shape)).all())
+
+
+@njit(cache=True)
+def _touches_points(starts, ends, points, reach):  # type: ignore[no-untyped-def]
+    """How many needles come within reach of any of the points."""
+    hits = 0
+    for n in range(len(starts)):
+        d = ends[n] - starts[n]
+        dd = (d * d).sum()
+        for k in range(len(points)):
+            r = points[k] - starts[n]
+            f = min(max((r * d).sum() / dd, 0.0), 1.0)
+            if ((r - f * d) ** 2).sum() < reach * reach:
+                hits += 1
+                break
     return hits
 
 
@@ -216,7 +264,7 @@ def tolerance_cone(
     What remains uncertain once the needle's own error is taken as the deviation is the registration: the needle must
     keep 2.33 of its standard deviations (1 %, one-sided) from every structure.
     """
-    field = margin_field(scene, tuple((name, 0.0) for name in rule.margins))
+    field = margin_field(scene, tuple((name, 0.0) for name in rule.margins), rule.midline)
     threshold = needle.radius_mm + _QUANTILE_1_PERCENT * error.registration_mm
     across = _across(scene, trajectory.direction)
     azimuths = 2 * math.pi * np.arange(_AZIMUTHS) / _AZIMUTHS

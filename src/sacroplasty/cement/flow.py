@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from sacroplasty.cement.medium import Medium, face_conductance
 from sacroplasty.cement.multigrid import PressureSolver, padded_shape
@@ -33,6 +32,8 @@ MAX_BLOCKED_FIELDS = 8
 AROUND = 3
 # Fields until a shear-thinning cement's viscosity has settled at the start.
 START_FIELDS = 2
+# A portion is this share of the cement in place.
+GROWTH = 0.35
 # Layers that may tear open within one portion.
 MAX_TEARS = 4
 
@@ -50,10 +51,10 @@ class Portion:
 class CementFlow:
     """The state of an injection: saturation, pressure and escaped volumes, advanced portion by portion."""
 
-    def __init__(self, medium: Medium, marrow_pa_s: float) -> None:
+    def __init__(self, medium: Medium, marrow_pa_s: float, tolerance: float = PRESSURE_TOLERANCE) -> None:
         if not marrow_pa_s > 0:
             raise InputError("The marrow's viscosity must be positive", got=f"{marrow_pa_s} Pa·s")
-        self._marrow = marrow_pa_s
+        self._marrow, self._tolerance = marrow_pa_s, tolerance
         self._shape = medium.porosity.shape
         full = padded_shape(self._shape)
         self._solver = PressureSolver(full)
@@ -96,6 +97,8 @@ class CementFlow:
         self._outlet = self._padded(np.zeros(self._shape) if medium.outlet is None else medium.outlet).astype(np.int32)
         drainage = np.zeros(self._shape) if medium.drainage_per_m2 is None else medium.drainage_per_m2
         self._drainage = self._padded(drainage) * medium.voxel_volume_m3 / self._marrow
+        self._limit = self._padded(np.zeros(self._shape) if medium.yield_pa is None else medium.yield_pa)
+        self._tough = np.flatnonzero(self._limit)
         self._fresh = True
         self._open()
 
@@ -201,21 +204,21 @@ class CementFlow:
         self._b[:] = 0.0
         np.add.at(self._b, tuple(source.voxels.T + 1), rate_ml_s * 1e-6 * source.weights)
         box = tuple(slice(a - 1, b + 1) for a, b in zip(self._low, self._high, strict=True))
-        return self._solver.solve(self._faces, self._extra, self._b, self._pressure, PRESSURE_TOLERANCE, box)
+        return self._solver.solve(self._faces, self._extra, self._b, self._pressure, self._tolerance, box)
 
     def _tear(self) -> bool:
         """Opens voxels beside cement whose pressure exceeds their yield; true where any opened."""
-        limit = self._medium.yield_pa
-        if limit is None:
+        whole = self._tough[~self._torn.ravel()[self._tough]]
+        if not len(whole):
             return False
-        wet = ndimage.binary_dilation(self._saturation > 0)[self._inner]
-        pressure = ndimage.maximum_filter(self._pressure[self._inner], footprint=_CROSS)
-        torn = self._torn[self._inner]
-        new = wet & (limit > 0) & (pressure > limit) & ~torn
-        torn |= new
-        if new.any():
+        steps = np.concatenate([[0], self._strides, -self._strides])
+        near = whole[:, None] + steps
+        wet = ((self._saturation.ravel()[near] > 0) | np.isin(near, self._mouth)).any(axis=1)
+        new = whole[wet & (self._pressure.ravel()[near].max(axis=1) > self._limit.ravel()[whole])]
+        self._torn.ravel()[new] = True
+        if len(new):
             self._open()
-        return bool(new.any())
+        return bool(len(new))
 
     def _open(self) -> None:
         """Gives torn voxels their new permeability."""
@@ -308,16 +311,16 @@ class CementFlow:
         )
 
 
-_CROSS = ndimage.generate_binary_structure(3, 1)
+def portions_ml(volume_ml: float, already_ml: float = 0.0, updates: int = 16, growth: float = GROWTH) -> list[float]:
+    """Volumes between two pressure fields: `growth` times what is in place, at most volume / updates.
 
-
-def portions_ml(volume_ml: float, already_ml: float = 0.0, updates: int = 24) -> list[float]:
-    """Volumes between two pressure fields: a fifth of what is in place, within volume / (8 updates) and / updates."""
+    The first ones are 0.625 · `growth` times that largest.
+    """
     if not volume_ml > 0:
         raise InputError("The volume must be positive", got=f"{volume_ml} mL")
     result, placed = [], 0.0
     while placed < volume_ml * (1 - 1e-9):
-        portion = min(max(0.2 * (placed + already_ml), volume_ml / updates / 8), volume_ml / updates)
+        portion = min(max(growth * (placed + already_ml), growth * volume_ml / updates * 0.625), volume_ml / updates)
         result.append(min(portion, volume_ml - placed))
         placed += result[-1]
     return result
@@ -348,7 +351,7 @@ def inject(
     rate_ml_s: float,
     cement: PowerLaw | float,
     marrow_pa_s: float,
-    updates: int = 24,
+    updates: int = 16,
 ) -> FlowResult:
     """Pushes a volume at a constant rate into a block and returns where it went (simulated).
 

@@ -224,7 +224,7 @@ CHEBYSHEV = _chebyshev()
 def padded_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """The smallest sizes at least `shape` that halve down to the coarsest grid."""
     levels = 0
-    while min(shape) // 2 ** (levels + 1) >= COARSEST_SIDE:
+    while -(-min(shape) // 2 ** (levels + 1)) >= COARSEST_SIDE:
         levels += 1
     block = 2**levels
     i, j, k = (-(-n // block) * block for n in shape)

@@ -46,6 +46,24 @@ def _popped(keys: Array, places: Array, count: int) -> int:
 
 
 @numba.njit(cache=True)
+def _shares(share: Array, faces: Array, strides: Array, pressure: Array, escape: Array, here: int) -> float:
+    """Outflow of a voxel through its six faces and its outlet into `share` (7), the negligible dropped; their sum."""
+    share[6] = max(escape[here] * pressure[here], 0.0)
+    total = share[6]
+    for a in range(6):
+        up, stride = a % 2, strides[a // 2]
+        there = here + (2 * up - 1) * stride
+        share[a] = max(faces[a // 2, here + up * stride] * (pressure[here] - pressure[there]), 0.0)
+        total += share[a]
+    kept = 0.0
+    for a in range(7):
+        if share[a] <= NEGLIGIBLE_SHARE * total:
+            share[a] = 0.0
+        kept += share[a]
+    return kept
+
+
+@numba.njit(cache=True)
 def fill_and_overflow(
     faces: Array,
     strides: Array,
@@ -77,7 +95,7 @@ def fill_and_overflow(
             count += 1
         inflow[sources[s]] += volume * weights[s]
     blocked = 0.0
-    share = np.zeros(6)
+    share = np.zeros(7)
     while count > 0:
         here = _popped(keys, places, count)
         count -= 1
@@ -89,23 +107,11 @@ def fill_and_overflow(
             continue
         saturation[here] = 1.0
         arrived -= room
-        lost = max(escape[here] * pressure[here], 0.0)
-        total = lost
-        for a in range(6):
-            up, stride = a % 2, strides[a // 2]
-            there = here + (2 * up - 1) * stride
-            share[a] = max(faces[a // 2, here + up * stride] * (pressure[here] - pressure[there]), 0.0)
-            total += share[a]
-        kept = lost if lost > NEGLIGIBLE_SHARE * total else 0.0
-        escaping = kept
-        for a in range(6):
-            if share[a] <= NEGLIGIBLE_SHARE * total:
-                share[a] = 0.0
-            kept += share[a]
+        kept = _shares(share, faces, strides, pressure, escape, here)
         if kept <= 0.0:
             blocked += arrived
             continue
-        escaped[outlet[here]] += arrived * escaping / kept
+        escaped[outlet[here]] += arrived * share[6] / kept
         for a in range(6):
             if share[a] > 0.0:
                 there = here + (2 * (a % 2) - 1) * strides[a // 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from sacroplasty.errors import InputError
 
 # A case is given up once this many workers died while they ran it; innocent ones are seldom hit twice.
 DEATHS_ALLOWED = 8
+# Seconds between looks at the local workers, and looks that find none before new ones are started.
+LOOK_EVERY_S, LOOKS_BEFORE_NEW = 5.0, 9
 # Every worker computes on one thread, so that results do not hang on how many there are.
 ONE_THREAD = {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -112,5 +115,32 @@ def _client(distributed: Any, scheduler: str, workers: int, memory_gb: float) ->
             memory_limit=f"{memory_gb}GB",
         ) as cluster,
         distributed.Client(cluster) as client,
+        _watched(cluster, client, workers),
     ):  # fmt: skip
         yield client
+
+
+@contextmanager
+def _watched(cluster: Any, client: Any, workers: int) -> Iterator[None]:
+    """Puts new workers in place of those whose own guard gave up, while the block runs.
+
+    Dask starts a dead worker again, but where the machine is so busy that this takes too long it stops trying.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        missing = 0
+        while not done.wait(LOOK_EVERY_S):
+            missing = 0 if client.scheduler_info(n_workers=-1)["workers"] else missing + 1
+            if missing >= LOOKS_BEFORE_NEW and not done.is_set():
+                cluster.scale(0)
+                cluster.scale(workers)
+                missing = 0
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -118,7 +118,9 @@ def leaks_png(cells: Sequence[Row]) -> bytes:
             if share:
                 axis.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7,
                           color="white" if share < 0.6 * max(map(max, shares)) else "black")  # fmt: skip
-    axis.set_xticks(range(len(approaches)), [f"{a.replace('-', ' ')}\nn = {totals[a]}" for a in approaches], fontsize=7)
+    axis.set_xticks(
+        range(len(approaches)), [f"{a.replace('-', chr(10), 1)}\nn = {totals[a]}" for a in approaches], fontsize=7
+    )
     axis.set_yticks(range(len(places)), places, fontsize=7)
     figure.colorbar(image, label="% of injections")
     axis.set_title(f"Where cement leaks ({SAID})", fontsize=10)

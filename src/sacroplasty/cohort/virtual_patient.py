@@ -16,6 +16,8 @@ from sacroplasty.space import Volume
 
 # Voxels of the trial's CT and truth, mm: coarse, so that the cost of a patient stays small.
 SPACING_MM = 1.5
+# Wide enough for the skin at the side of the hip, where the transiliac approach enters.
+FIELD_OF_VIEW_MM = ((-165.0, -60.0, -140.0), (165.0, 130.0, 45.0))
 
 
 class Place(StrEnum):
@@ -103,7 +105,12 @@ def shape_of(patient: VirtualPatient) -> PhantomShape:
 def built(patient: VirtualPatient, spacing_mm: float = SPACING_MM) -> tuple[Volume, Anatomy, Lesion]:
     """The patient's simulated CT with lesion, exact anatomy, and the lesion as measured in that CT."""
     phantom = build_phantom(
-        shape_of(patient), spacing_mm=spacing_mm, truth_spacing_mm=spacing_mm, seed=patient.seed, prone=True
+        shape_of(patient),
+        spacing_mm=spacing_mm,
+        truth_spacing_mm=spacing_mm,
+        seed=patient.seed,
+        prone=True,
+        field_of_view_mm=FIELD_OF_VIEW_MM,
     )
     anatomy = phantom.anatomy
     level = anatomy.require_level(patient.level)

@@ -85,7 +85,7 @@ def follow_case(
         "audit.txt": "\n".join(sentences(look)).encode(),
         "audit.png": audit_png(plan_ct, anatomy, lesion, series.volume, audit),
     }
-    stored.write_value(stage, look, extra=extra, evidence=sorted(keys))
+    stored.write_value(stage, look, extra=extra, evidence=sorted(keys), number=len(follow_ups(stored)) + 1)
     say(1.0, "Stored")
     return look
 
@@ -102,7 +102,8 @@ def read_follow_up(stored: CaseFolder, name: str) -> FollowUpScan:
 
 def follow_ups(stored: CaseFolder) -> tuple[str, ...]:
     """Names of the stored looks, in the order they were made."""
-    return tuple(name.removeprefix(PREFIX) for name in stored.index["stages"] if name.startswith(PREFIX))
+    entries = {name: entry for name, entry in stored.index["stages"].items() if name.startswith(PREFIX)}
+    return tuple(name.removeprefix(PREFIX) for name in sorted(entries, key=lambda n: (entries[n]["number"], n)))
 
 
 def plan_version(stored: CaseFolder) -> str:
@@ -117,12 +118,8 @@ def _earlier(stored: CaseFolder, since: str) -> FollowUpScan | None:
     names = follow_ups(stored)
     if since and since not in names:
         raise InputError("There is no such follow-up", got=since, remedy=f"Use one of {', '.join(names) or 'none'}")
-    last = since or (max(names, key=lambda n: _version(stored, n)) if names else "")
+    last = since or (names[-1] if names else "")
     return read_follow_up(stored, last) if last else None
-
-
-def _version(stored: CaseFolder, name: str) -> int:
-    return list(follow_ups(stored)).index(name)
 
 
 def _against(stored: CaseFolder, audit: CementAudit) -> AgainstSimulation | None:

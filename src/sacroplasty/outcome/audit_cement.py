@@ -34,9 +34,10 @@ PLATEAU_MM = 2.5
 LEAST_PLATEAU, MOST_PLATEAU = 0.34, 0.9
 # Around hard voxels this far, at least one and a half voxels of the scan, the blurred rest belongs to them.
 HALO_MM, HALO_VOXELS = 2.0, 1.5
-# Full cement is the excess that this share of the core exceeds, less what noise adds to such a quantile.
-CORE_QUANTILE, QUANTILE_SIGMAS = 0.95, 1.645
+# Fewer voxels are no core.
 SMALLEST_CORE = 30
+# Fat is the least dense tissue that cement displaces.
+LEAST_BEFORE_HU = -120.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,9 @@ def averaged_over(plan_ct: Volume, registration: Registration, later: Grid) -> t
     values = moved.resampled(later.refined((i, j, k)), outside=np.nan)
     mean = np.asarray(values.binned((i, j, k)).array)
     known = np.isfinite(mean)
-    return np.where(known, registration.slope * mean + registration.offset_hu, 0.0).astype(np.float32), known
+    # Where the plan's CT shows air or nothing (bowel gas, padding), soft tissue may have come: that is no cement.
+    before = np.maximum(registration.slope * mean + registration.offset_hu, LEAST_BEFORE_HU)
+    return np.where(known, before, 0.0).astype(np.float32), known
 
 
 def difference(plan_ct: Volume, later_ct: Volume, registration: Registration, box: Box) -> Difference:
@@ -138,7 +141,7 @@ def find_cement(
     box = later_ct.grid.box_around(registration.later_from_plan.points(places), MARGIN_MM)
     seen = difference(plan_ct, later_ct, registration, box)
     noise = _noise(seen)
-    full, saturated = _full_cement(seen, noise) if cement_hu is None else (cement_hu, False)
+    full, saturated = _full_cement(seen) if cement_hu is None else (cement_hu, False)
     fluid = value("assumptions.audit_displaced_hu")
     room = np.maximum(full - np.minimum(np.asarray(seen.before.array), fluid), 200.0)
     native = Volume(seen.excess / room, seen.later.grid, "1")
@@ -157,7 +160,7 @@ def _noise(seen: Difference) -> float:
     return float(1.4826 * np.median(np.abs(sample - np.median(sample)))) if sample.size > 100 else 20.0
 
 
-def _full_cement(seen: Difference, noise: float) -> tuple[float, bool]:
+def _full_cement(seen: Difference) -> tuple[float, bool]:
     """CT value of full cement from the core of the deposits, and whether the scan's scale ends below it."""
     now = np.asarray(seen.later.array)
     cement = (now > value("assumptions.audit_dense_hu")) & (seen.excess > value("assumptions.audit_candidate_excess"))
@@ -168,11 +171,20 @@ def _full_cement(seen: Difference, noise: float) -> tuple[float, bool]:
     metal = value("assumptions.metal_lower_hu")
     if (core & (now < metal)).sum() >= SMALLEST_CORE:
         core &= now < metal
-    values = now[core] if core.sum() >= SMALLEST_CORE else np.sort(now[cement])[-SMALLEST_CORE:]
+    level = _between_trabeculae(seen)
+    values = level[core] if core.sum() >= SMALLEST_CORE else np.sort(level[cement])[-SMALLEST_CORE:]
     if not values.size:
         return value("assumptions.audit_cement_hu"), False
-    full = float(np.quantile(values, CORE_QUANTILE)) - QUANTILE_SIGMAS * noise
+    # The median: half of a core may be less than full, where cement and marrow mixed, before it errs.
+    full = float(np.median(values))
     return full, full > value("assumptions.audit_saturated_hu")
+
+
+def _between_trabeculae(seen: Difference) -> Array:
+    """CT value that cement would have where it fills the pores of what was there before, trabeculae staying."""
+    before, fluid = np.asarray(seen.before.array), value("assumptions.audit_displaced_hu")
+    bone = np.clip((before - fluid) / (value("assumptions.audit_bone_tissue_hu") - fluid), 0.0, 0.5)
+    return np.asarray(np.minimum(before, fluid) + seen.excess / (1.0 - bone))
 
 
 def _in_plan_frame(native: Volume, registration: Registration, uid: str, places: Points) -> Volume:

@@ -131,8 +131,9 @@ def _bars(axis: Any, audit: CementAudit, colours: dict[str, str]) -> None:
 
 
 def _words(audit: CementAudit) -> str:
+    filled = f"Lesion {audit.lesion_ml:.1f} mL, {100 * audit.filling:.0f} % filled"
     lines = [
-        f"New cement {audit.cement_ml:.2f} mL", f"Lesion {audit.lesion_ml:.1f} mL, {100 * audit.filling:.0f} % filled",
+        f"New cement {audit.cement_ml:.2f} mL", filled if audit.lesion_ml else "No lesion given",
         f"Registration: halves agree to {audit.registration.spread_mm:.1f} mm", f"Modality: {audit.leaks.modality}",
         "Green: lesion; blue: cement in bone", "Research software, not for clinical use",
     ]  # fmt: skip

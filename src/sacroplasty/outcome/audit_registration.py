@@ -122,14 +122,17 @@ def _clipped(values: Array) -> Array:
     return np.clip(np.asarray(values, dtype=np.float32), LOWEST_HU, HIGHEST_HU)
 
 
-def _near_sacrum(anatomy: Anatomy, spacing_mm: float, margin_mm: float) -> tuple[Grid, Array]:
-    """A grid of `spacing_mm` around the sacrum and where it lies within a margin of the bone."""
+def _near_sacrum(plan_ct: Volume, anatomy: Anatomy, spacing_mm: float, margin_mm: float) -> tuple[Grid, Array]:
+    """A grid of `spacing_mm` around the sacrum, and where it lies within a margin of the bone and in the plan's CT."""
     sacrum = anatomy.labels.mask("sacrum").require_any("sacrum")
     low, high = sacrum.points_mm().min(axis=0), sacrum.points_mm().max(axis=0)
     grid = Grid.aligned(low - margin_mm, high + margin_mm, spacing_mm, sacrum.grid.frame_of_reference_uid)
     there = sacrum.resampled(grid).array
     far = ndimage.distance_transform_edt(~there, sampling=spacing_mm)
-    return grid, np.asarray(far <= margin_mm)
+    near = np.argwhere(far <= margin_mm)
+    there = np.zeros(grid.shape, dtype=bool)
+    there[tuple(near[plan_ct.grid.contains(grid.patient_from_voxel.points(near))].T)] = True
+    return grid, there
 
 
 def _smoothed(ct: Volume, grid: Grid, blur_mm: float) -> Array:
@@ -141,7 +144,7 @@ def _smoothed(ct: Volume, grid: Grid, blur_mm: float) -> Array:
 
 
 def _template(plan_ct: Volume, anatomy: Anatomy, spacing_mm: float) -> _Samples:
-    grid, near = _near_sacrum(anatomy, spacing_mm, 12.0)
+    grid, near = _near_sacrum(plan_ct, anatomy, spacing_mm, 12.0)
     values = _smoothed(plan_ct, grid, spacing_mm / 2)[near]
     return _Samples(grid.patient_from_voxel.points(np.argwhere(near)), values)
 
@@ -197,7 +200,7 @@ def _best_shift(
 
 
 def _samples(plan_ct: Volume, anatomy: Anatomy, blur_mm: float, spacing_mm: float) -> _Samples:
-    grid, near = _near_sacrum(anatomy, spacing_mm, 5.0)
+    grid, near = _near_sacrum(plan_ct, anatomy, spacing_mm, 5.0)
     return _Samples(grid.patient_from_voxel.points(np.argwhere(near)), _smoothed(plan_ct, grid, blur_mm)[near])
 
 

@@ -52,8 +52,8 @@ class PainOverTime:
     within_sd: float
 
 
-def pain_over_time(scores: Sequence[Scored]) -> PainOverTime:
-    """Fit NRS = baseline + time + patient's own level + error.
+def pain_over_time(scores: Sequence[Scored], order: Sequence[str] = ()) -> PainOverTime:
+    """Fit NRS = baseline + time + patient's own level + error; times come back in the given order, others as met.
 
     Uses every score, also of patients who missed a time, and assumes that what is missing does not depend on the pain
     that was not seen. Intervals are t with scores minus patients minus times degrees of freedom, so that two times with
@@ -67,6 +67,7 @@ def pain_over_time(scores: Sequence[Scored]) -> PainOverTime:
                          got=f"{len(patients)} patients at {', '.join(times) or 'no time'}")  # fmt: skip
     if len({(one.patient, one.time) for one in scores}) != len(scores):
         raise InputError("A patient has two scores at one time", remedy="Keep the first of each window")
+    times = [*(time for time in order if time in times), *(time for time in times if time not in order)]
     later = [time for time in times if time != BASELINE]
     freedom = len(scores) - len(patients) - len(later)
     if freedom < 1:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
+from sacroplasty.outcome.decision import DecisionFacts
 from sacroplasty.outcome.follow_up import schedule
 from sacroplasty.outcome.forest import OwnSeries
 from sacroplasty.outcome.mixed_model import BASELINE, PainOverTime, Scored, pain_over_time
@@ -105,7 +106,7 @@ def summarised(found: tuple[Course, ...]) -> CohortSummary:
         tried("change", lambda: paired_change(pairs)),
         tried("responders", lambda: responder_rates(pairs)),
         tried("relief", lambda: relief_curve(watched)),
-        tried("course over time", lambda: pain_over_time(_scored(found))),
+        tried("course over time", lambda: pain_over_time(_scored(found), [one.name for one in schedule("default")])),
         leak_rates(looked),
         leak_rates(looked, by_approach=True),
         sum(one.leaked is None for one in looked),
@@ -148,3 +149,18 @@ def own_series(found: tuple[Course, ...], name: str = "this registry") -> tuple[
                 OwnSeries(f"{name}, {approach}", change.patients, change.mean_change, change.low, change.high)
             )
     return tuple(series)
+
+
+def decision_facts(episode: Mapping[str, Any]) -> DecisionFacts:
+    """What of an episode the decision rests on; instability is taken from a stored SINS score."""
+    score = episode.get("sins_score")
+    therapies = {one["kind"] for one in episode.get("treatments") or ()}
+    return DecisionFacts(
+        unstable=None if score is None else score >= value("suitability.sins_potentially_unstable"),
+        acute_deterioration=episode.get("acute_deterioration"),
+        irradiated_before=bool(therapies & {"radiotherapy", "chemoradiotherapy"}),
+        limited_life_expectancy=episode.get("limited_life_expectancy"),
+        preference=episode.get("preference") or "",
+        refused=tuple(episode.get("alternatives_refused") or ()),
+        override_reason=episode.get("override_reason") or "",
+    )

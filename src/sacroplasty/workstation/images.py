@@ -24,7 +24,8 @@ from sacroplasty.workstation.warm import Warm
 COARSEST_VOXELS = 400_000
 # Fast compression: the way to the page is short.
 _COMPRESSION = 1
-_STAGE_OF = {"ct": "images", "labels": "segment", "cement_arrival": "cement", "cement_fraction": "cement",
+_STAGE_OF = {"ct": "images", "labels": "segment", "mr": "segment",
+             "cement_arrival": "cement", "cement_fraction": "cement",
              "venogram": "venogram"}  # fmt: skip
 
 
@@ -49,6 +50,8 @@ class Images:
     def names(self, folder: CaseFolder) -> tuple[str, ...]:
         """Every image that the case has."""
         found = [name for name, stage in _STAGE_OF.items() if folder.has(stage)]
+        if "mr" in found and "mr" not in stored_json(self.library, folder.path.name, "segment")["maps"]:
+            found.remove("mr")
         if folder.has("lesion"):
             found += [f"lesion-{n}" for n in range(1, len(stored_json(self.library, folder.path.name, "lesion")) + 1)]
         return tuple(found)
@@ -125,6 +128,11 @@ class Images:
         if name == "labels":
             labels = warm.anatomy(identifier).labels
             return _Image("labels", "", labels.array, labels.grid, {str(v): n for v, n in labels.names.items()})
+        if name == "mr":
+            maps = warm.anatomy(identifier).maps
+            if "mr" not in maps:
+                raise not_there("The case has no MRI", remedy="Give one with the anatomy")
+            return _Image("mr", maps["mr"].unit, maps["mr"].array, maps["mr"].grid, {})
         if name == "venogram":
             cloud = warm.venogram(identifier).concentration
             return _Image("contrast", "1", cloud.array, cloud.grid, {})

@@ -19,6 +19,7 @@ from sacroplasty.workflow import Progress, ReadParameters, create_case, load_cas
 from sacroplasty.workstation.archives import archives_of, retrieved, sent
 from sacroplasty.workstation.jobs import Job
 from sacroplasty.workstation.library import Library, revision_of
+from sacroplasty.workstation.working import WorkingFolder
 
 # Exports of one case that are kept.
 _KEPT = 5
@@ -92,3 +93,15 @@ def send(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
         progress(0.6, "Sending")
         sent(archive, [pydicom.dcmread(one) for one in sorted(written)])
     return {"case": job.case, "sent": len(written)}
+
+
+def compare_later(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+    """A later CT against the case's plan, kept under its name."""
+    from sacroplasty.outcome.audit_case import follow_case
+
+    assert job.case is not None
+    given = job.arguments
+    folder = WorkingFolder.begin(library.open(job.case).path)
+    follow_case(folder, Path(given["source"]), given["name"], progress=progress)
+    shutil.rmtree(library.state / "uploads" / given["upload"], ignore_errors=True)
+    return {"case": job.case, "name": given["name"], "revision": revision_of(library.open(job.case))}

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from sacroplasty.errors import InputError
 from sacroplasty.workflow import (
@@ -29,6 +29,7 @@ Work = Callable[[Library, Job, Progress], dict[str, Any]]
 def parameters_of(name: str, values: dict[str, Any]) -> Any:
     """A stage's parameters from what a job carries; InputError for values of the wrong kind."""
     kind = stage(name).parameters
+    hints = get_type_hints(kind)
     given: dict[str, Any] = {}
     for one in dataclasses.fields(kind):
         if one.name not in values or values[one.name] is None:
@@ -36,7 +37,7 @@ def parameters_of(name: str, values: dict[str, Any]) -> Any:
         content = values[one.name]
         if isinstance(one.default, tuple):
             content = tuple(str(part) for part in (content if isinstance(content, list) else [content]))
-        elif one.name in {"labels", "mask"}:
+        elif Path in get_args(hints[one.name]):
             content = Path(content)
         elif isinstance(one.default, int) and not isinstance(content, int):
             raise InputError(f"{one.name} needs a whole number", got=str(content)[:40])
@@ -113,7 +114,7 @@ WORK: dict[str, str] = {
     "stage": "work:run_one", "run": "work:run_missing", "demo": "work:make_demo", "inspect": "transfer:inspect_source",
     "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send", "draw": "correcting:draw",
     "move": "correcting:move", "simulate shots": "guiding:simulate", "read shots": "guiding:read",
-    "register": "guiding:find_patient",
+    "register": "guiding:find_patient", "later ct": "transfer:compare_later",
 }  # fmt: skip
 # Work after which the case looks otherwise.
 CHANGING = frozenset({"run", "demo", "import", "draw"})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 from fastapi import APIRouter, Body, Response
 from fastapi.responses import FileResponse
@@ -176,7 +177,9 @@ def checked(name: str, values: dict[str, Any]) -> dict[str, Any]:
     """Stage parameters by name, those that name files left out: files come through routes of their own."""
     if name in EXTRA_STAGES:
         return {}
-    allowed = {one.name for one in fields(stage(name).parameters)} - {"labels", "mask"}
+    kind = stage(name).parameters
+    hints = get_type_hints(kind)
+    allowed = {one.name for one in fields(kind) if Path not in (hints[one.name], *get_args(hints[one.name]))}
     unknown = sorted(set(values) - allowed)
     if unknown:
         raise Refused(UNPROCESSABLE, f"The stage {name} has no such parameter", got=", ".join(unknown)[:100])

@@ -18,7 +18,7 @@ from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.routes.cases import queued
 from sacroplasty.workstation.routes.paths import Place, Reason
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station
-from sacroplasty.workstation.uploads import mask_from
+from sacroplasty.workstation.uploads import folder_of, mask_from, source_of
 
 router = APIRouter(tags=["corrections"])
 _BODY = {"requestBody": {"content": {"application/octet-stream": {}}, "required": True}}
@@ -114,3 +114,18 @@ async def draw_lesion(here: Here, request: Request, case: CaseId, if_match: IfMa
     mask.require_any("drawn lesion")
     arguments = {"stage": "lesion", "parameters": {"mask": _kept(here, case, mask, "lesion")}}
     return queued(here, case, if_match, "stage", "lesion", arguments)
+
+
+class MRBody(BaseModel):
+    """An upload of the MRI to lay on the CT."""
+
+    model_config = ConfigDict(extra="forbid")
+    upload: Annotated[str, Field(max_length=40)]
+
+
+@router.post("/cases/{case}/mr", status_code=202)
+def lay_mr(here: Here, case: CaseId, body: MRBody, if_match: IfMatch = None) -> dict[str, Any]:
+    """The anatomy found anew with an MRI registered to the CT; a registration that is not sure is the job's error."""
+    source = source_of(folder_of(here.library, body.upload))
+    arguments = {"stage": "segment", "parameters": {"mr": str(source)}}
+    return queued(here, case, if_match, "stage", "MRI on the CT", arguments)

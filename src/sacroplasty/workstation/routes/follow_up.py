@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,11 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from sacroplasty.case import CaseFolder
 from sacroplasty.errors import InputError
 from sacroplasty.outcome import AdverseEvent, PainScore, Sequelae, Therapy, attributed, grades, schedule
+from sacroplasty.outcome.audit_case import PREFIX, follow_ups, plan_version, read_follow_up, sentences
 from sacroplasty.workstation.library import revision_of, stored_json
+from sacroplasty.workstation.routes.cases import queued
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
+from sacroplasty.workstation.uploads import folder_of, source_of
 
 router = APIRouter(tags=["follow-up"])
-STAGE = "follow_up"
+# Not `follow_…`: those folders hold the later CTs.
+STAGE = "aftercare"
 # Entries of one kind that one case may hold.
 _MOST = 1000
 Words = Annotated[str, Field(max_length=400)]
@@ -162,6 +166,34 @@ def _keep(here: Station, folder: CaseFolder, kept: dict[str, Any]) -> dict[str, 
     shown(kept, 0, today)  # what cannot be shown is not stored
     folder.write_value(STAGE, kept)
     return shown(kept, here.changed(folder.path.name), today)
+
+
+class LaterCTBody(_Strict):
+    """An upload of the CT after the procedure, and a short word that names it."""
+
+    upload: Annotated[str, Field(max_length=40)]
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,30}$")]
+
+
+@router.post("/cases/{case}/later-ct", status_code=202)
+def compare(here: Here, case: CaseId, body: LaterCTBody, if_match: IfMatch = None) -> dict[str, Any]:
+    """A later CT against the plan, as a job."""
+    source = source_of(folder_of(here.library, body.upload))
+    arguments = {"source": str(source), "upload": body.upload, "name": body.name}
+    return cast(dict[str, Any], queued(here, case, if_match, "later ct", f"later CT {body.name}", arguments))
+
+
+@router.get("/cases/{case}/later-ct")
+def later(here: Here, case: CaseId) -> dict[str, Any]:
+    """What every later CT shows, in sentences and numbers; `stale` where the plan has changed since."""
+    folder = here.library.open(case)
+    looks = []
+    for name in follow_ups(folder):
+        kept = stored_json(here.library, case, PREFIX + name)
+        stale = kept.get("plan_version") != plan_version(folder)
+        words = [] if stale else list(sentences(read_follow_up(folder, name)))
+        looks.append({"name": name, "stale": stale, "sentences": words, "look": kept})
+    return {"looks": looks}
 
 
 @router.put("/cases/{case}/follow-up")

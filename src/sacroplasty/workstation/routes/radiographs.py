@@ -246,7 +246,11 @@ def views(here: Here, case: CaseId) -> dict[str, Any]:
     found = []
     for number, shot in enumerate(shots, start=1):
         facts = facts_of(shot.view, simulated=shot.simulated)
-        found.append({"number": number, "url": f"/api/cases/{case}/views/{number}.png", **facts})
+        seen = [
+            {"structure": v.structure, "detectability": v.detectability, "seen": v.seen.value} for v in shot.visibility
+        ]
+        url = f"/api/cases/{case}/views/{number}.png"
+        found.append({"number": number, "url": url, "purpose": shot.purpose, "visibility": seen, **facts})
     return {"views": found}
 
 

@@ -36,7 +36,7 @@ export function Chart({ series, x, y, at, low, high, height = 130, onPick }: {
       ))}
       {ticks(x0, x1).map((t) => <text key={t} x={X(t)} y={H - bottom + 13} text-anchor="middle">{t}</text>)}
       <text class="axis" x={W - right} y={H - 4} text-anchor="end">{x}</text>
-      <text class="axis" x={4} y={top + 2} dominant-baseline="middle">{y}</text>
+      <text class="axis" x={left + 5} y={top + 1} dominant-baseline="middle">{y}</text>
       {series.map((s) => (
         <g key={s.name}>
           <polyline fill="none" stroke={s.colour} stroke-width="1.8" stroke-dasharray={s.dashed ? "4 3" : undefined}

@@ -16,8 +16,6 @@ type Grip =
   | { kind: "path"; end: "entry" | "target"; last: [number, number]; erase: boolean };
 
 const TITLES: Record<PaneName, string> = { axial: "Axial", sagittal: "Sagittal", coronal: "Coronal" };
-/** Time the last drawing of each pane took, ms: read by the measurements. */
-export const drawTimes: Record<string, number> = {};
 
 function scene(): Scene | null {
   const ct = viewer.ct.value;
@@ -88,9 +86,7 @@ export function SlicePane({ name }: { name: PaneName }) {
     if (viewer.path.value && shown["needle"]) drawPath(f, viewer.path.value, now.slab.thickness_mm);
     drawPins(f, viewer.pins.value);
     annotate(f, TITLES[name], caption(name, viewer.focus.value), details.value?.simulated ?? false);
-    c.dataset["drawn"] = String(Number(c.dataset["drawn"] ?? 0) + 1);
-    drawTimes[name] = performance.now() - began;
-    c.dataset["milliseconds"] = drawTimes[name]!.toFixed(1);
+    c.dataset["milliseconds"] = (performance.now() - began).toFixed(1);
   };
 
   const schedule = (): void => {

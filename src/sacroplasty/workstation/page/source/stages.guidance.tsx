@@ -163,7 +163,6 @@ function Register({ session }: { session: Session }) {
   return (
     <Section title="Registration" aside={<span class={session.state === "registered" ? "good" : session.state === "refused" ? "blocker" : "quiet"}>{WORDS[session.state]}</span>}>
       {r && <p class={r.accepted ? "" : "blocker"}>{r.sentence}</p>}
-      {r && r.expected_error_mm !== null && <p class="quiet">Expected error {number(r.expected_error_mm, 1, "mm")}</p>}
       <Choice label="Mark a landmark (helps where the start is far off)" value={name.value} options={known.map(([key]) => key)} empty="none"
         onChange={(v) => { name.value = v; picking.value = v || "tip"; }} />
       {marked.length > 0 && <p class="quiet">Marked: {marked.map((one) => `${one} (${Object.keys(landmarkClicks.value[one] ?? {}).length})`).join(", ")}</p>}

@@ -71,7 +71,7 @@ const DETAILS: [string, string, Kind][] = [
   ["leak_modality", "Leaks judged on", "text"], ["leak_verdict", "Leaks", "text"], ["days_in_hospital", "Days in hospital", "number"],
 ];
 
-const clock = (iso: string): string => new Date(iso).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const clock = (iso: string): string => new Date(iso).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export function ProcedureStage() {
   const p = useSignal<Procedure | null>(null);
@@ -96,7 +96,7 @@ export function ProcedureStage() {
                 <button class="tick" aria-pressed={!!step.done_at} disabled={!!one.closed_at} aria-label={`${step.words}${step.done_at ? `, done at ${clock(step.done_at)}` : ""}`}
                   onClick={() => (step.done_at ? act("DELETE", `/steps/${step.key}`) : act("POST", `/steps/${step.key}`, { at: null, note: notes.value[step.key] ?? "" }))}>{step.done_at ? "✓" : ""}</button>
                 <div><strong>{step.words}</strong>{step.required && !step.done_at && <span class="tag">required</span>}
-                  {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after_antibiotic !== null && step.key !== "antibiotic" && ` · ${step.minutes_after_antibiotic.toFixed(0)} min after the antibiotic`}</span>}
+                  {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after_antibiotic !== null && step.key === "incision" && ` · ${step.minutes_after_antibiotic.toFixed(0)} min after the antibiotic`}</span>}
                   {step.note && <p dir="auto">{step.note}</p>}
                   {!step.done_at && waits.length > 0 && <p class="quiet">after {waits.map(placed).join(", ")}</p>}
                 </div>

@@ -56,7 +56,7 @@ export function SuitabilityStage() {
           {f && <PriorTherapies list={(f["prior"] ?? []) as unknown as Prior[]} onChange={(v) => change(["prior"], v)} />}
         </Section>
       </div>
-      <div>{sheet.value ? <Judged sheet={sheet.value} reload={load} /> : <p class="quiet">The sheet needs a lesion.</p>}</div>
+      <div>{sheet.value ? <Judged sheet={sheet.value} reload={load} /> : <p class="quiet pad">{has("lesion") ? "The sheet is being written …" : "The sheet needs a lesion."}</p>}</div>
     </div>
   );
 }
