@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from sacroplasty.approach.distance import FAR_MM, Field, clip, stamp_capsule, trilinear
 from sacroplasty.approach.rules import ApproachRule, Stage
@@ -17,10 +17,12 @@ from sacroplasty.approach.scene import Scene
 from sacroplasty.approach.skin import local_coordinates
 from sacroplasty.evidence import value
 from sacroplasty.plan import Needle, Side
-from sacroplasty.space import Points
+from sacroplasty.space import Points, threaded
 
 # The walk along a path samples tissues this often, voxels.
 _TISSUE_STEP = 0.5
+# Entries that one thread judges in one go.
+ENTRIES_AT_ONCE = 16
 _OFF_EVEN = 0.31
 # Air within this depth of the first sample is the skin's own roughness, mm.
 _SKIN_MM = 4.0
@@ -133,12 +135,13 @@ def search(
     margin = np.full(n, -FAR_MM, dtype=np.float32)
     reason, starts = np.zeros(n, dtype=np.uint8), np.full((n, len(allowed)), np.nan, dtype=np.float32)
     if n:
-        _judge_all(
+        given = (
             local_coordinates(frame, points), local_coordinates(frame, tips_mm), normals @ frame.axes.T,
             scene.voxels(points), scene.voxels(tips_mm), scene.offset, field, scene.tissue, allowed, ways,
             np.sin(np.radians(limits)), sign, longest, steepest, needle.radius_mm,
             value("assumptions.approach_overshoot"), least_margin_mm, scene.spacing_mm, margin, reason, starts,
         )  # fmt: skip
+        threaded(lambda first, last: _judge(first, last, *given), len(points), ENTRIES_AT_ONCE)
     return Candidates(points, tips_mm, margin, reason, starts)
 
 
@@ -222,39 +225,42 @@ def walk(
     return -1, length
 
 
-@njit(parallel=True, cache=True)
-def _judge_all(  # type: ignore[no-untyped-def]
-    entries, tips, normals, entry_voxels, tip_voxels, offset, field, tissue, allowed, ways, sines, sign,
+@njit(cache=True, nogil=True)
+def _judge(  # type: ignore[no-untyped-def]
+    first, last, entries, tips, normals, entry_voxels, tip_voxels, offset, field, tissue, allowed, ways, sines, sign,
     longest, steepest, radius, overshoot, least_margin, spacing, margin, reason, starts,
 ):  # fmt: skip
-    """Fill margin, reason and starts for every pair; cheap tests first, then clearance from the tip, then the order."""
-    for e in prange(len(entries)):
-        for t in range(len(tips)):
-            n = e * len(tips) + t
-            d = tips[t] - entries[e]
-            length = math.sqrt((d * d).sum())
-            if length > longest or length < 10.0:
-                reason[n] = 1
-                continue
-            u = d / length
-            medial = -sign * u[0]
-            if medial < sines[0] or medial > sines[1] or u[2] < sines[2] or u[2] > sines[3] or u[1] > 0.2:
-                reason[n] = 2
-                continue
-            if -(u * normals[e]).sum() < steepest:
-                reason[n] = 3
-                continue
-            step = (tip_voxels[t] - entry_voxels[e]) / length
-            best = _least_margin(
-                field, tip_voxels[t] + overshoot * step - offset, entry_voxels[e] - offset, spacing,
-                least_margin + radius,
-            )  # fmt: skip
-            margin[n] = best - radius
-            if margin[n] < least_margin:
-                reason[n] = 4
-                continue
-            stage, _ = walk(
-                tissue, entry_voxels[e], tip_voxels[t], length, _TISSUE_STEP * spacing, allowed, ways, starts[n]
-            )
-            if stage >= 0:
-                reason[n] = 10 + stage
+    """Fill margin, reason and starts for the pairs of some entries.
+
+    Cheap tests first, then clearance from the tip, then the order of crossings.
+    """
+    for pair in range(first * len(tips), last * len(tips)):
+        e, t = pair // len(tips), pair % len(tips)
+        n = pair
+        d = tips[t] - entries[e]
+        length = math.sqrt((d * d).sum())
+        if length > longest or length < 10.0:
+            reason[n] = 1
+            continue
+        u = d / length
+        medial = -sign * u[0]
+        if medial < sines[0] or medial > sines[1] or u[2] < sines[2] or u[2] > sines[3] or u[1] > 0.2:
+            reason[n] = 2
+            continue
+        if -(u * normals[e]).sum() < steepest:
+            reason[n] = 3
+            continue
+        step = (tip_voxels[t] - entry_voxels[e]) / length
+        best = _least_margin(
+            field, tip_voxels[t] + overshoot * step - offset, entry_voxels[e] - offset, spacing,
+            least_margin + radius,
+        )  # fmt: skip
+        margin[n] = best - radius
+        if margin[n] < least_margin:
+            reason[n] = 4
+            continue
+        stage, _ = walk(
+            tissue, entry_voxels[e], tip_voxels[t], length, _TISSUE_STEP * spacing, allowed, ways, starts[n]
+        )
+        if stage >= 0:
+            reason[n] = 10 + stage

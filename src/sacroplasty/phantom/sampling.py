@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads, njit
+from numba import njit
 
 from sacroplasty.phantom.geometry import Array, Geometry
 from sacroplasty.phantom.tissue import CORTEX, tissue
-from sacroplasty.space import Grid, Points
+from sacroplasty.space import Grid, Points, threaded
 
 # Cells larger than this are split before borders are looked for, so that no thin wall falls between samples.
 LARGEST_CELL_MM = 1.6
 # Border cells are sampled at this density.
 BORDER_SAMPLE_MM = 0.8
-
-
-def _threaded(layer: Callable[[int], None], count: int) -> None:
-    """Run a kernel that frees the interpreter once per layer: numba's parallel mode takes twice as long to compile."""
-    with ThreadPoolExecutor(get_num_threads()) as pool:
-        list(pool.map(layer, range(count)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -76,7 +67,7 @@ def _classified(
     """Code and HU at every combination of three lists of indices."""
     shape = tuple(len(p) for p in positions)
     codes, hus = np.empty(shape, np.uint8), np.empty(shape, np.float32)
-    _threaded(lambda a: _classify(codes, hus, a, *positions, affine, g, fine), len(codes))
+    threaded(lambda a, _: _classify(codes, hus, a, *positions, affine, g, fine), len(codes))
     return codes, hus
 
 
@@ -95,7 +86,7 @@ def sampled_hu(grid: Grid, phantom_from_patient: Points, g: Geometry, slice_mm: 
     fine = float(np.prod(np.minimum(1.0, 1.3 / cell_mm)) ** 0.5)
     codes, hus = _classified(positions, affine, g, fine)
     cell = in_index / parts
-    _threaded(lambda a: _refine(codes, hus, a, *positions, affine, g, fine, cell, splits), len(codes))
+    threaded(lambda a, _: _refine(codes, hus, a, *positions, affine, g, fine, cell, splits), len(codes))
     if parts.prod() > 1:
         a, b, c = grid.shape
         hus = hus.reshape(a, parts[0], b, parts[1], c, parts[2]).mean(axis=(1, 3, 5), dtype=np.float32)

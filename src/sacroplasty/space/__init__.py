@@ -8,6 +8,7 @@ from sacroplasty.space.frame import Frame, Points, Projection, Transform
 from sacroplasty.space.frozen import readonly
 from sacroplasty.space.grid import Box, Grid, Shape
 from sacroplasty.space.image import LabelMap, Mask, Volume
+from sacroplasty.space.threads import threaded
 
 __all__ = [
     "Box",
@@ -21,4 +22,5 @@ __all__ = [
     "Transform",
     "Volume",
     "readonly",
+    "threaded",
 ]
