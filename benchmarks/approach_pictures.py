@@ -128,7 +128,7 @@ def shrink(file: Path) -> None:
 def main() -> None:
     """Draw one scan."""
     scan = sys.argv[1]
-    ct = read_ct(data_root() / FILES[scan])
+    ct = read_ct(data_root() / FILES[scan], acknowledge=["all"])
     anatomy = segment(ct)
     rows = [(lesion, plan) for lesion, plan in shown(ct, anatomy, scan) if plan.needles]
     figure, axes = plt.subplots(len(rows), 4, figsize=(9.6, 2.5 * len(rows)), squeeze=False)

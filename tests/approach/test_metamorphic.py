@@ -64,10 +64,11 @@ def test_a_turned_patient_gets_the_turned_plans():
     case = ct, anatomy, toy.lesion(anatomy, *BODY)
     there, at = _turned(case, 9.0, np.array([21.0, -14.0, 30.0]))
     here, away = _leads(plan_trajectories(*case)), _leads(plan_trajectories(*there))
-    assert [(p.approach, p.side) for p in here] == [(p.approach, p.side) for p in away]
+    assert [p.approach for p in here] == [p.approach for p in away]
     for a, b in zip(here, away, strict=True):
         assert merit(a) == pytest.approx(merit(b), abs=0.05)
-    # Near ties among a voxel's neighbours may fall differently; what is ranked first may not.
+    # Near ties among a voxel's neighbours, and of the two sides, may fall differently; what is ranked first may not.
+    assert here[0].side == away[0].side
     for a, b in zip(here[0].needles, away[0].needles, strict=True):
         assert np.allclose(at(a.trajectory.entry_mm), b.trajectory.entry_mm, atol=1e-3)
         assert np.allclose(at(a.tip_mm), b.tip_mm, atol=1e-3)

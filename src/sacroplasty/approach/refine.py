@@ -9,7 +9,7 @@ from sacroplasty.approach.choice import Pool, pool_of, side_of
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import Scene
 from sacroplasty.approach.search import field_of, search
-from sacroplasty.approach.skin import skin_normals
+from sacroplasty.approach.skin import skin_normals, whole_skin
 from sacroplasty.approach.target import LesionSamples, tips_allowed, ventral_room
 from sacroplasty.plan import Needle
 from sacroplasty.space import Points
@@ -70,7 +70,7 @@ def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.
 def on_skin(scene: Scene, points_mm: Points, tip_mm: npt.NDArray[np.float64]) -> Points:
     """The points (n, 3) moved along their lines to the tip onto the skin, LPS mm; those without skin near are left out.
 
-    The skin is the outermost body voxel on the line.
+    The skin is the outermost body voxel on the line, where the scan goes on beyond it.
     """
     outward = points_mm - tip_mm
     outward = outward / np.linalg.norm(outward, axis=1, keepdims=True)
@@ -79,4 +79,5 @@ def on_skin(scene: Scene, points_mm: Points, tip_mm: npt.NDArray[np.float64]) ->
     inside = scene.anatomy.body.contains(line)
     first = inside.argmax(axis=1)
     found = inside.any(axis=1) & (first > 0)
-    return np.asarray(line[found, first[found]])
+    points = np.asarray(line[found, first[found]])
+    return points[whole_skin(scene.anatomy, points)]

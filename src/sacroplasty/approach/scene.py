@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from sacroplasty.anatomy import Anatomy, Foramen, RootCourse
 from sacroplasty.approach.distance import VOXEL_BOUND, Field, signed_distance_mm
-from sacroplasty.approach.skin import MIDLINE_CELL_MM, MIDLINE_MM, skin_normals, skin_points
+from sacroplasty.approach.skin import MIDLINE_CELL_MM, MIDLINE_MM, skin_normals, skin_points, whole_skin
 from sacroplasty.approach.tissue import Tissue, canal_half_width_mm, tissue_map
 from sacroplasty.errors import AnatomyError, GeometryError
 from sacroplasty.lesion import Lesion
@@ -141,8 +141,13 @@ def scene_of(ct: Volume, anatomy: Anatomy, lesion: Lesion) -> Scene:
     for field in fields.values():
         field.flags.writeable = False
     widening = {CANAL: anatomy.canal.uncertainty_mm if anatomy.canal is not None else 0.0}
-    skin = skin_points(anatomy.body, anatomy.frame)
-    fine = skin_points(anatomy.body, anatomy.frame, MIDLINE_CELL_MM, MIDLINE_MM)
+    skin, fine = (
+        points[whole_skin(anatomy, points)]
+        for points in (
+            skin_points(anatomy.body, anatomy.frame),
+            skin_points(anatomy.body, anatomy.frame, MIDLINE_CELL_MM, MIDLINE_MM),
+        )
+    )
     normals = (skin_normals(anatomy.body, points, anatomy.frame) for points in (skin, fine))
     return Scene(
         ct, anatomy, lesion, tissue, box, MappingProxyType(fields), widening, _beyond(tissue, box, grid),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sacroplasty.anatomy import SacralFrame
+from sacroplasty.anatomy import Anatomy, SacralFrame
 from sacroplasty.space import Mask, Points
 
 # Skin points are taken one per cell of this size, in the sacral frame, so that a moved or mirrored patient gives the
@@ -15,6 +15,8 @@ CELL_MM = 6.0
 MIDLINE_CELL_MM, MIDLINE_MM = 3.0, 16.0
 # The body's outer voxels this near to the rim of the image are cut surface, not skin.
 _RIM_VOXELS = 2
+# Skin has measured air in front of it: all within this distance must have been scanned.
+_SEEN_AROUND_MM = 4.0
 # Skin behind this plane of the sacral frame can be reached in a prone patient, mm dorsal of the promontory.
 _DORSAL_FROM_MM = -40.0
 # The steps avoid the half voxels of usual grids, where rounding would treat left and right differently.
@@ -57,6 +59,17 @@ def skin_points(body: Mask, frame: SacralFrame, cell_mm: float = CELL_MM, most_l
     local = local_coordinates(frame, points)
     back = np.flatnonzero((local[:, 1] > _DORSAL_FROM_MM) & (np.abs(local[:, 0]) <= most_lateral_mm))
     return np.asarray(points[back[one_per_cell(local[back], cell_mm)]])
+
+
+def whole_skin(anatomy: Anatomy, points_mm: Points) -> npt.NDArray[np.bool_]:
+    """Which surface points (n, 3), LPS mm, are skin: where the scan was cut short, the body's border is none."""
+    steps = np.array([-_SEEN_AROUND_MM, 0.0, _SEEN_AROUND_MM])
+    offsets = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) @ anatomy.frame.axes
+    around = np.asarray(points_mm)[:, None, :] + offsets
+    seen = anatomy.body.grid.contains(around)
+    if "scanned" in anatomy.maps:
+        seen = seen & (anatomy.maps["scanned"].sampled(around, outside=0.0) > 0.5)
+    return np.asarray(seen.all(axis=1))
 
 
 def skin_normals(body: Mask, points_mm: Points, frame: SacralFrame) -> Points:

@@ -155,6 +155,15 @@ class Grid:
         affine[:3, 3] = self.patient_from_voxel.points((np.asarray(factors, dtype=np.float64) - 1) / 2)
         return Grid.from_affine((counts[0], counts[1], counts[2]), affine, self.frame_of_reference_uid)
 
+    def refined(self, factors: Shape) -> Grid:
+        """The grid whose voxels are these ones cut into `factors` parts along i, j, k: what `binned` undoes."""
+        parts = np.asarray(factors, dtype=np.float64)
+        affine = np.array(self.affine_lps)
+        affine[:3, :3] = self.affine_lps[:3, :3] / parts
+        affine[:3, 3] = self.patient_from_voxel.points((1.0 / parts - 1.0) / 2)
+        counts = [n * f for n, f in zip(self.shape, factors, strict=True)]
+        return Grid.from_affine((counts[0], counts[1], counts[2]), affine, self.frame_of_reference_uid)
+
     def centres_mm(self) -> Points:
         """Every voxel centre (i, j, k, 3) in LPS mm: large, use on crops."""
         index = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij"), axis=-1)
