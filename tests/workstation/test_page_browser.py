@@ -309,10 +309,11 @@ def test_a_radiograph_comes_with_its_geometry_and_follows_the_sliders(desk: Desk
 def test_the_brush_sends_a_whole_mask_of_the_labels_grid(desk: Desk, page: Any) -> None:
     labels = next(one for one in desk.api("GET", "/cases/toy/images")["images"] if one["name"] == "labels")
     sent: list[bytes] = []
+    revision = desk.revision
 
     def caught(route: Any) -> None:
         sent.append(gzip.decompress(route.request.post_data_buffer))
-        route.fulfill(status=200, json={"revision": desk.revision})
+        route.fulfill(status=200, json={"revision": revision})
 
     page.route("**/lesion/mask", caught)
     desk.go("lesion")
@@ -326,7 +327,8 @@ def test_the_brush_sends_a_whole_mask_of_the_labels_grid(desk: Desk, page: Any) 
     page.mouse.move(box["x"] + box["width"] / 2 + 75, box["y"] + box["height"] / 2, steps=3)
     page.mouse.up()
     page.get_by_role("button", name="Store the lesion").click()
-    mask = until(lambda: sent and sent[0], "the mask is sent")
+    # Routes are only served while the browser is talked to.
+    mask = until(lambda: page.wait_for_timeout(20) or (sent and sent[0]), "the mask is sent")
     page.unroute("**/lesion/mask")
     size = labels["levels"][0]["bytes"]
     assert len(mask) == size
