@@ -24,10 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from sacroplasty.approach import RULES, evaluate_path, plan_trajectories  # noqa: E402
-from sacroplasty.approach.choice import _fine_skin  # noqa: E402
 from sacroplasty.approach.planner import task_of  # noqa: E402
 from sacroplasty.approach.scene import scene_of  # noqa: E402
-from sacroplasty.approach.search import margin_field, required_mm, search_sides  # noqa: E402
+from sacroplasty.approach.search import field_of, margin_field, search_sides  # noqa: E402
 from sacroplasty.approach.target import lesion_samples, tip_candidates  # noqa: E402
 from sacroplasty.lesion import Lesion, LesionKind  # noqa: E402
 from sacroplasty.phantom import build_phantom  # noqa: E402
@@ -71,7 +70,7 @@ def phantom_case():
 
 def forget() -> None:
     """Drop every kept scene, as for a new patient."""
-    for kept in (scene_of, lesion_samples, margin_field, _fine_skin):
+    for kept in (scene_of, lesion_samples, margin_field):
         kept.cache_clear()
 
 
@@ -93,7 +92,7 @@ def candidates(case) -> list[tuple[str, float, str]]:
     for rule in RULES.values():
         tips = tip_candidates(task.scene, task.samples, rule, task.needle.radius_mm)
         if len(tips):
-            margin_field(task.scene, tuple(sorted(required_mm(task.scene, rule).items())))
+            field_of(task.scene, rule)
             search_sides(task.scene, rule, task.needle, tips)
             spent, found = timed(lambda r=rule, t=tips: search_sides(task.scene, r, task.needle, t))
             n = sum(len(c.reason) for c in found)

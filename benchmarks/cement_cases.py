@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sacroplasty.anatomy import Anatomy
 from sacroplasty.cement import LesionModel, plan_dose, simulate_ensemble, simulate_injection, simulate_venogram
-from sacroplasty.lesion import lesion_from_mask
+from sacroplasty.lesion import Lesion, lesion_from_mask
 from sacroplasty.phantom import NamedCase, named_case
 from sacroplasty.plan import Injection, Level, NeedlePlan, Plan, Side, Trajectory
+from sacroplasty.space import Volume
 
 CEMENT = {"zhang-1": "simplex-p", "zhang-2": "simplex-p", "yeo": "exolent-spine"}
 # Of the simulated CT and its truth: coarse, so that the table takes minutes.
@@ -44,15 +46,19 @@ def plan_of(case: NamedCase) -> Plan:
     return Plan(case.approach, Side.RIGHT, Level.S3 if case.name == "yeo" else Level.S1, (needle,))
 
 
+def patient_of(name: str) -> tuple[Volume, Anatomy, Lesion, Plan]:
+    """Simulated CT, true anatomy, lesion and plan of a paper's patient."""
+    case = named_case(name, spacing_mm=SPACING_MM, truth_spacing_mm=SPACING_MM)
+    return case.ct, case.anatomy, lesion_from_mask(case.ct, case.anatomy, case.lesion_mask), plan_of(case)
+
+
 def rows_of(name: str, members: int) -> list[dict[str, object]]:
     """One line per lesion model and one for the ensemble."""
-    case = named_case(name, spacing_mm=SPACING_MM, truth_spacing_mm=SPACING_MM)
-    lesion = lesion_from_mask(case.ct, case.anatomy, case.lesion_mask)
-    plan = plan_of(case)
+    ct, anatomy, lesion, plan = patient_of(name)
     rows: list[dict[str, object]] = []
     for model in LesionModel:
         start = time.process_time()
-        run = simulate_injection(case.ct, case.anatomy, lesion, plan, cement=CEMENT[name], lesion_model=model)
+        run = simulate_injection(ct, anatomy, lesion, plan, cement=CEMENT[name], lesion_model=model)
         leaks = "; ".join(f"{leak.compartment} {leak.volume_ml:.2f} mL" for leak in run.leaks) or "none"
         rows.append({
             "case": name, "run": f"nominal, {model}", "injected_ml": round(run.injected_ml, 2),
@@ -61,7 +67,7 @@ def rows_of(name: str, members: int) -> list[dict[str, object]]:
         })  # fmt: skip
         print(rows[-1], flush=True)
     start = time.process_time()
-    many = simulate_ensemble(case.ct, case.anatomy, lesion, plan, cement=CEMENT[name], members=members, seed=1)
+    many = simulate_ensemble(ct, anatomy, lesion, plan, cement=CEMENT[name], members=members, seed=1)
     chances = "; ".join(
         f"{leak.compartment} {leak.probability:.0%} ({leak.probability_low:.0%}-{leak.probability_high:.0%})"
         for leak in many.leaks
@@ -76,7 +82,7 @@ def rows_of(name: str, members: int) -> list[dict[str, object]]:
     })  # fmt: skip
     print(rows[-1], flush=True)
     if name == "yeo":
-        venogram = simulate_venogram(case.ct, case.anatomy, lesion, plan)
+        venogram = simulate_venogram(ct, anatomy, lesion, plan)
         best = venogram.best_shift
         rows.append({
             "case": name, "run": "venogram", "injected_ml": venogram.volume_ml, "lesion_fill": "",

@@ -61,7 +61,7 @@ def main() -> None:
     rows = []
     for n in [int(a) for a in sys.argv[1:]] or [40, 64, 128]:
         for kind in ("homogeneous", "heterogeneous"):
-            for updates in (5, 24) if n < 128 else (10,):
+            for updates in (5, 16) if n < 128 else (16,):
                 rows.append(row(n, kind, updates))
                 print(rows[-1], flush=True)
     with (Path(__file__).parent / "cement_flow.csv").open("w", newline="") as file:

@@ -1,7 +1,8 @@
 """Side by side with OPM Flow: four 40³ decks, the same pressure and transport problem, fully implicit there.
 
-Prints a table and writes benchmarks/cement_opm.csv. Skipped where the command `flow` is absent. Usage:
-    python benchmarks/cement_opm.py [case ...]
+Prints a table and writes benchmarks/cement_opm.csv. Skipped where the command `flow` is absent. OPM takes minutes a
+case: with --keep its answers are stored in a folder and used again, so that the table can follow our solver. Usage:
+    python benchmarks/cement_opm.py [--keep FOLDER] [case ...]
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def blocks() -> dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int, int]]]:
     }
 
 
-def ours(name: str, updates: int = 24) -> dict[str, object]:
+def ours(name: str, updates: int = 16) -> dict[str, object]:
     """Our solver on one case; CPU seconds after compilation. Cement beyond the rim voxels has escaped."""
     permeability, porosity, cell = blocks()[name]
     rim = np.ones(porosity.shape, np.int32)
@@ -201,18 +202,30 @@ def theirs(name: str) -> dict[str, object]:
     cell = blocks()[name][2]
     inner = np.zeros(shape, np.bool_)
     inner[1:-1, 1:-1, 1:-1] = True
-    kept = float((saturation * blocks()[name][1])[inner].sum() / 1000)
+    inside = float((saturation * blocks()[name][1])[inner].sum() / 1000)
     return {
         "cpu": cpu,
         "saturation": saturation * inner,
         "pressure": float(pressure[cell] - pressure[0, 0, 0]),
-        "escaped": VOLUME_ML - kept,
+        "escaped": VOLUME_ML - inside,
     }
 
 
-def compared(name: str) -> dict[str, object]:
+def kept(name: str, folder: Path | None) -> dict[str, object]:
+    """OPM's answer from the folder, or a new one, which is then stored there."""
+    file = None if folder is None else folder / f"opm_{name}.npz"
+    if file is not None and file.exists():
+        with np.load(file) as stored:
+            return {key: stored[key] if stored[key].ndim else float(stored[key]) for key in stored.files}
+    found = theirs(name)
+    if file is not None:
+        np.savez_compressed(file, **found)
+    return found
+
+
+def compared(name: str, folder: Path | None) -> dict[str, object]:
     """One line of the table."""
-    a, b = ours(name), theirs(name)
+    a, b = ours(name), kept(name, folder)
     left, right = a["saturation"] > 0.5, b["saturation"] > 0.5
     dice = 2 * (left & right).sum() / (left.sum() + right.sum())
     edges = [m & ~ndimage.binary_erosion(m) for m in (left, right)]
@@ -240,9 +253,12 @@ def main() -> None:
     if shutil.which("flow") is None:
         print("OPM Flow (command `flow`) is not installed: nothing compared")
         return
+    arguments, folder = sys.argv[1:], None
+    if arguments[:1] == ["--keep"]:
+        folder, arguments = Path(arguments[1]), arguments[2:]
     rows = []
-    for name in sys.argv[1:] or list(blocks()):
-        rows.append(compared(name))
+    for name in arguments or list(blocks()):
+        rows.append(compared(name, folder))
         print(rows[-1], flush=True)
     with (Path(__file__).parent / "cement_opm.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])

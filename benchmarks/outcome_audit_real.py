@@ -90,7 +90,7 @@ def main() -> None:
     pose[:3, :3] = Rotation.from_euler("xyz", (14.0, -5.0, 4.0), degrees=True).as_matrix()
     pose[:3, 3] = (40.0, -160.0, 300.0)
     move = Transform(Frame.PATIENT, Frame.PATIENT, pose)
-    later = turned(read_ct(DATA / "taichi" / "ct_axial_sacrum_0.29x3.nii.gz"), move)
+    later = turned(read_ct(DATA / "taichi" / "ct_axial_sacrum_0.29x3.nii.gz", acknowledge=["all"]), move)
     truth: dict[str, float] = {}
     for name, (centre, radius) in places(anatomy).items():
         later, truth[name] = with_ball(later, move, centre, radius)
@@ -117,7 +117,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     try:
-        register(plan_ct, anatomy, read_ct(DATA / "acrin" / "ct_pelvis_4.25mm.nii.gz"))
+        register(plan_ct, anatomy, read_ct(DATA / "acrin" / "ct_pelvis_4.25mm.nii.gz", acknowledge=["all"]))
         print("ANOTHER PATIENT WAS ACCEPTED")
     except GeometryError as refusal:
         print("another patient:", refusal.sentence)

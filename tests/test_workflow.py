@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from tests.data import ROOT, real
@@ -126,3 +127,47 @@ def test_a_lesion_that_is_nowhere_is_refused(planned: Path, sphere: str, word: s
     assert word in result.stderr
     assert "Traceback" not in result.stderr
     assert (planned / "lesion" / "lesion.json").exists()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [("other grid", "grid"), ("empty", "empty"), ("in the buttock", "bone"), ("outside the body", "air")],
+)
+def test_a_useless_lesion_mask_is_refused(planned: Path, tmp_path: Path, kind: str, word: str) -> None:
+    ct = nib.load(real("totalsegmentator/ct_3mm.nii.gz"))
+    lesion = np.zeros(ct.shape, bool)
+    if kind == "in the buttock":
+        middle = np.linalg.inv(ct.affine) @ [100.0, 60.0, 180.0, 1.0]
+        i, j, k = np.rint(middle[:3]).astype(int)
+        lesion[i - 2 : i + 3, j - 2 : j + 3, k - 2 : k + 3] = True
+    if kind == "outside the body":
+        lesion[:4, :4, :4] = True
+    affine = ct.affine.copy()
+    if kind == "other grid":
+        lesion[:], affine[:3, 3] = True, affine[:3, 3] + 0.4
+    path = tmp_path / "lesion.nii.gz"
+    nib.save(nib.Nifti1Image(lesion.astype(np.uint8), affine), path)
+    result = sacroplasty("lesion", planned, "--mask", path)
+    assert result.returncode == 2
+    assert word in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (planned / "lesion" / "lesion.json").exists()
+
+
+@pytest.mark.real
+def test_two_series_are_refused_until_one_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "dicom"
+    folder.mkdir()
+    for file in sorted(real("taichi/dicom/ct_sagittal").iterdir()):
+        dataset = pydicom.dcmread(file)
+        for copy in range(2):
+            dataset.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.{copy + 1}"
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = (
+                f"{dataset.SeriesInstanceUID}.{dataset.InstanceNumber}"
+            )
+            dataset.save_as(folder / f"{copy}_{file.name}")
+    result = sacroplasty("run", "--ct", folder, "--lesion-sphere", "0,0,0,8", "--out", tmp_path / "case")
+    assert result.returncode == 2
+    assert "series" in result.stderr
+    assert not (tmp_path / "case").exists()

@@ -19,6 +19,8 @@ import typer
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.cohort.verbs import cohort, follow, trial
 from sacroplasty.errors import SacroplastyError
+from sacroplasty.registry.commands import DEFAULT_PLACE, PlaceOption, record_by
+from sacroplasty.registry.meta_commands import registry_app
 from sacroplasty.workflow import STAGES, Progress, ReadParameters, Stage
 
 app = typer.Typer(
@@ -284,6 +286,49 @@ def audit(
     print(f"{len(trail)} entries, unbroken; head {trail[-1].sha256 if trail else 'none'}")
 
 
+@app.command()
+def serve(
+    cases: Annotated[Path, typer.Argument(metavar="CASES_DIR", help="Folder of cases; made where there is none.")],
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 0,
+    import_folder: Annotated[
+        list[Path] | None, typer.Option(help="Folder whose scans may be imported in the page; may be repeated.")
+    ] = None,
+) -> None:
+    """Open the workstation in the browser: plan, rehearse, guide and follow up on this machine alone."""
+    from sacroplasty.workstation.serve import serve as serve_cases
+
+    serve_cases(cases, port=port, folders={path.name: path.resolve() for path in import_folder or ()})
+
+
+@registry_app.command(name="report")
+def registry_report(
+    patient: Annotated[str, typer.Argument(metavar="PSEUDONYM")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    case: Annotated[Path | None, typer.Option(help="Case folder whose images become panels A to G.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Key file: its names are searched for in the draft.")] = None,
+    place: PlaceOption = DEFAULT_PLACE,
+) -> None:
+    """Draft a case report in the order of CARE: Markdown, Word and PDF, with panels A to G from a case."""
+    from sacroplasty.registry.pseudonyms import PseudonymKeys
+    from sacroplasty.report.case_report import write_case_report
+
+    record = record_by(place, patient)
+    identities = PseudonymKeys(keys).identities() if keys else ()
+    figures: Any = ()
+    missing: Any = ()
+    if case is not None:
+        from sacroplasty.case import CaseFolder
+        from sacroplasty.report.case_report_figures import panels
+        from sacroplasty.workflow import load_case
+
+        made = panels(load_case(CaseFolder.open(case)))
+        figures, missing = made.figures, made.missing
+    written = write_case_report(record, out, figures, missing, identities)
+    print(f"Wrote {len(written)} files to {out}")
+    print(NOT_FOR_CLINICAL_USE)
+
+
+app.add_typer(registry_app)
 app.command(name="run")(_run_verb())
 for _stage in STAGES:
     app.command(name=_stage.name)(_stage_verb(_stage))

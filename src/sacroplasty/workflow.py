@@ -47,6 +47,8 @@ class SegmentParameters:
     labels: Path | None = option(
         None, "Bone labels: TotalSegmentator (one file or a folder), 3D Slicer .seg.nrrd, DICOM SEG or NIfTI."
     )
+    mr: Path | None = option(None, "MRI of the sacrum, registered to the CT and shown beside it.")
+    thecal_sac_end: str | None = option(None, "End of the thecal sac as seen on MRI: X,Y,Z in the CT's patient LPS mm.")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class LesionParameters:
     click: str | None = option(
         None, "Point X,Y,Z in patient LPS mm inside the lesion; it is grown from there.", in_run="lesion_click"
     )
+    mr_mask: Path | None = option(None, "Lesion mask drawn on the MRI that was given with --mr.", in_run="lesion_on_mr")
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,18 @@ class Stage:
 
 
 def _segment(case: Case, parameters: SegmentParameters, progress: Progress) -> Any:
-    from sacroplasty.anatomy import segment
-    from sacroplasty.io import read_labels
+    from sacroplasty.anatomy import segment, with_mr, with_thecal_sac_end
+    from sacroplasty.io import read_labels, read_series
+    from sacroplasty.plan import as_point
 
     labels = read_labels(parameters.labels) if parameters.labels else None
-    return segment(case.ct, labels, progress=progress)
+    mr = read_series(parameters.mr, modality="MR").volume if parameters.mr else None
+    end = numbers(parameters.thecal_sac_end, 3, "--thecal-sac-end X,Y,Z") if parameters.thecal_sac_end else None
+    anatomy = segment(case.ct, labels, progress=progress)
+    if mr is not None:
+        progress(0.95, "Laying the MRI on the CT")
+        anatomy = with_mr(anatomy, case.ct, mr)
+    return anatomy if end is None else with_thecal_sac_end(anatomy, as_point(end))
 
 
 def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any:
@@ -119,13 +129,18 @@ def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any
     from sacroplasty.lesion import find_lesions, lesion_from_click, lesion_from_mask, lesion_from_sphere
 
     anatomy = case.require("anatomy")
-    given = [name for name in ("mask", "sphere", "click") if getattr(parameters, name)]
+    given = [name for name in ("mask", "sphere", "click", "mr_mask") if getattr(parameters, name)]
     if len(given) > 1:
         raise InputError("The lesion is given more than once", got=" and ".join(given), remedy="Give one of them")
     progress(0.1, "Measuring the lesion")
     if parameters.mask:
-        mask = require_mask_on_grid(read_mask(parameters.mask), case.ct.grid)
+        mask = require_mask_on_grid(read_mask(parameters.mask), case.ct.grid, ct=case.ct)
         return (lesion_from_mask(case.ct, anatomy, mask, resample=True),)
+    if parameters.mr_mask:
+        if anatomy.mr is None:
+            raise InputError("A lesion on MRI needs the MRI", remedy="Give --mr with the anatomy first")
+        mask = anatomy.mr.carried(read_mask(parameters.mr_mask), anatomy.labels.grid)
+        return (lesion_from_mask(case.ct, anatomy, mask),)
     if parameters.sphere:
         x, y, z, radius = numbers(parameters.sphere, 4, "--lesion-sphere X,Y,Z,R")
         return (lesion_from_sphere(case.ct, anatomy, (x, y, z), radius),)
@@ -176,15 +191,19 @@ def _plan(case: Case, parameters: PlanParameters, progress: Progress) -> Any:
 
 
 def _views(case: Case, parameters: ViewsParameters, progress: Progress) -> Any:
-    from sacroplasty.fluoroscopy import render, views_for
+    from dataclasses import replace
+
+    from sacroplasty.fluoroscopy import planned_views, render
 
     anatomy, plan = case.require("anatomy"), require_plan(case)
     progress(0.05, "Choosing the views")
-    views = views_for(plan, anatomy, case.ct, lesion=case.lesion)
+    found = planned_views(plan, anatomy, case.ct, lesion=case.lesion)
+    reached = [planned for planned in found if planned.reach.possible]
     shots = []
-    for number, view in enumerate(views):
-        progress(0.1 + 0.9 * number / len(views), f"Rendering {view.name}")
-        shots.append(render(case.ct, view, needles=plan.needles))
+    for number, planned in enumerate(reached):
+        progress(0.1 + 0.9 * number / len(reached), f"Rendering {planned.view.name}")
+        shot = render(case.ct, planned.view, needles=plan.needles)
+        shots.append(replace(shot, purpose=planned.purpose, visibility=planned.visibility))
     return tuple(shots)
 
 

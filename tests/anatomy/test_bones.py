@@ -6,12 +6,19 @@ import nibabel
 import numpy as np
 import pytest
 
-from sacroplasty.anatomy.body import coarse_body, field_findings, fine_body
+from sacroplasty.anatomy.body import coarse_body, field_findings, fine_body, isotropic
 from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
+from sacroplasty.anatomy.confidence import Signs, level_findings, with_symmetry
 from sacroplasty.anatomy.given_labels import checked, mapped, structure_of
 from sacroplasty.anatomy.joints import VALUE, bridged_share, with_clefts
+from sacroplasty.anatomy.neighbour_levels import VERTEBRA_MM, best_level, displaced, sacral_score
+from sacroplasty.anatomy.pose import muscle_hu, pose_hypotheses
+from sacroplasty.anatomy.shape_fit import QUICK, Images, fitted_shape, started
 from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, pelvis_model
+from sacroplasty.anatomy.surroundings import endplate_plane
 from sacroplasty.errors import AnatomyError
+from sacroplasty.phantom import named_case
+from sacroplasty.plan import Severity
 from sacroplasty.space import Grid, LabelMap, Volume
 from tests.data import real
 
@@ -245,3 +252,51 @@ def test_a_sheet_that_touches_the_skin_is_not_body():
     found = fine_body(ct, coarse_body(ct))
     assert dice(found, true) > 0.99
     assert not found[:40].any(axis=(0, 2))[-22:].any()
+
+
+def test_a_sacrum_laid_on_the_neighbouring_vertebra_is_not_believed():
+    # Scores as measured where S1 lay on L5 in a simulated scan, and where the same scan was fitted rightly.
+    wrong = Signs(marrow_contrast_hu=80.0, level_score=0.21, level_runner_up=0.20, l5_filled=1.0)
+    right = Signs(marrow_contrast_hu=80.0, level_score=0.40, level_runner_up=0.21, l5_filled=1.0)
+    assert wrong.level < 0.1
+    assert right.level == 1.0
+    assert [f.code for f in level_findings(wrong)] == ["SAC-A107"]
+    assert level_findings(wrong)[0].severity is Severity.WARNING
+    assert level_findings(right) == ()
+
+
+def test_a_hollow_l5_is_said_to_be_none():
+    (finding,) = level_findings(Signs(80.0, 0.6, 0.2, l5_filled=0.4))
+    assert finding.code == "SAC-A108"
+    assert finding.structure == "l5"
+
+
+def test_uneven_halves_lower_the_sacrum_alone():
+    before = {"sacrum": 1.0, "l5": 0.9}
+    assert with_symmetry(before, 2.4) == before
+    assert with_symmetry(before, 6.0) == {"sacrum": 0.5, "l5": 0.9}
+
+
+@pytest.mark.real
+def test_a_fit_one_vertebra_too_high_is_found_out_and_put_right():
+    ct, model = hip_prosthesis_ct(), pelvis_model()
+    body = coarse_body(ct)
+    images = Images(isotropic(ct, 2.0), muscle_hu(body))
+    right = fitted_shape(images, model, started(model, pose_hypotheses(body, images.muscle_hu, model, keep=1)[0]))
+    high = fitted_shape(images, model, displaced(model, right, VERTEBRA_MM), QUICK[1:])
+    assert sacral_score(images, model, high.vertices_mm) < 0.7 * sacral_score(images, model, right.vertices_mm)
+    chosen = best_level(images, model, high)
+    centre, up = endplate_plane(model, right.vertices_mm)
+    assert abs((endplate_plane(model, high.vertices_mm)[0] - centre) @ up) > 12
+    assert abs((endplate_plane(model, chosen.fit.vertices_mm)[0] - centre) @ up) < 5
+    assert chosen.runner_up < chosen.score
+
+
+@pytest.mark.slow
+def test_the_osteoporotic_case_is_found_from_its_bare_ct():
+    case = named_case("yeo", spacing_mm=(0.8, 0.8, 1.0))
+    bones = segment_bones(case.ct)
+    truth = case.anatomy.labels.mask("sacrum").resampled(bones.labels.grid).array
+    assert dice(np.isin(bones.labels.array, [VALUE["sacrum"], VALUE["coccyx"]]), truth) > 0.85
+    # Porous bone in a field that cuts the ilia is found, but not called sure.
+    assert bones.confidences["sacrum"] < 0.9

@@ -50,7 +50,7 @@ def test_a_parallel_shift_breaches_a_root_as_often_as_the_normal_law_says(scene)
     error = PlacementError("shift", tip_mm=3.0, angle_deg=0.0, depth_mm=0.0, registration_mm=0.0)
     near = judge(scene, RULE, NEEDLE, STRAIGHT)
     joint = next(c for c in near.clearances if c.structure == "SI joint")
-    found = next(c for c in with_breach(scene, NEEDLE, near, error, draws=8000) if c.structure == "SI joint")
+    found = next(c for c in with_breach(scene, RULE, NEEDLE, near, error, draws=8000) if c.structure == "SI joint")
     # The toy's joint is a nearly flat wall beside this needle; the drift of the tip adds its own small spread.
     expected = norm.sf(joint.distance_mm / 3.0)
     assert found.breach_probability == pytest.approx(expected, abs=0.02)
@@ -59,14 +59,14 @@ def test_a_parallel_shift_breaches_a_root_as_often_as_the_normal_law_says(scene)
 
 def test_no_hit_in_n_draws_is_bounded_by_three_over_n(scene):
     error = PlacementError("exact", tip_mm=1e-6, angle_deg=0.0, depth_mm=0.0, registration_mm=0.0)
-    for clearance in with_breach(scene, NEEDLE, judge(scene, RULE, NEEDLE, STRAIGHT), error, draws=1000):
+    for clearance in with_breach(scene, RULE, NEEDLE, judge(scene, RULE, NEEDLE, STRAIGHT), error, draws=1000):
         assert clearance.breach_probability == 0.0
         assert clearance.breach_probability_upper == pytest.approx(0.00299, abs=2e-5)
 
 
 def test_a_needle_in_the_canal_touches_it_always(scene):
     path = Trajectory((0.0, 74.0, -15.0), (0.0, float(toy.canal_y(-15.0)), -15.0))
-    hit = with_breach(scene, NEEDLE, judge(scene, RULE, NEEDLE, path), placement_error("navigation"))
+    hit = with_breach(scene, RULE, NEEDLE, judge(scene, RULE, NEEDLE, path), placement_error("navigation"))
     canal = next(c for c in hit if c.structure == CANAL)
     assert canal.breach_probability > 0.95
     assert canal.breach_probability_upper <= 1.0
@@ -74,11 +74,13 @@ def test_a_needle_in_the_canal_touches_it_always(scene):
 
 def test_worse_guidance_never_lowers_the_risk(s1, s1_plans):
     path = s1_plans[0].first.trajectory
+    # The plan itself has so much room that hardly any guidance touches anything; one near the roots has not.
+    near = path.moved(entry_mm=np.add(path.entry_mm, (0, 0, -5)), target_mm=np.add(path.target_mm, (0, 0, -5)))
     risk = {
-        mode: evaluate_path(*s1, Approach.TRANS_SACROILIAC, path, guidance=mode).measures["breach_probability"]
+        mode: evaluate_path(*s1, Approach.TRANS_SACROILIAC, near, guidance=mode).measures["breach_probability"]
         for mode in GUIDANCE
     }
-    assert risk["cone-beam-ct"] <= risk["navigation"] <= risk["ct-laser"] <= risk["ct"]
+    assert risk["cone-beam-ct"] <= risk["navigation"] <= risk["ct-laser"] <= risk["ct"] == risk["ct-and-fluoroscopy"]
     assert risk["ct"] > 0.02
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from sacroplasty.case import CaseFolder, verify_trail
 from sacroplasty.case.store import AUDIT
-from sacroplasty.errors import CaseError
+from sacroplasty.errors import CaseError, InputError
 from sacroplasty.space import Grid, LabelMap, Mask, Volume
 
 GRID = Grid.from_affine((5, 6, 7), [[0.7, 0, 0, 1.1], [0, 0.7, 0.1, -33.3], [0, 0, 1.3, 7], [0, 0, 0, 1]], "1.2.3")
@@ -76,7 +76,7 @@ def test_a_failed_write_leaves_the_old_result(stored: CaseFolder) -> None:
         (folder / "half").write_text("torn")
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="no space"):
         stored.write("plan", fail)
     assert CaseFolder.open(stored.path).read_value("plan", dict[str, int]) == {"number": 1}
     assert not list(stored.path.glob(".*.new"))
@@ -116,6 +116,20 @@ def test_every_step_is_in_the_trail(stored: CaseFolder) -> None:
 
 def test_the_folder_is_for_its_owner_only(stored: CaseFolder) -> None:
     assert stored.path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.hazard("H12")
+def test_opening_a_case_does_not_disturb_a_write_that_is_going_on(stored: CaseFolder) -> None:
+    def slowly(folder: Path) -> None:
+        (folder / "a.txt").write_text("half", encoding="utf-8")
+        reader = multiprocessing.get_context("fork").Process(target=CaseFolder.open, args=(stored.path,))
+        reader.start()
+        reader.join(0.3)
+        assert reader.is_alive(), "it must wait for the writer"
+        assert (folder / "a.txt").read_text(encoding="utf-8") == "half"
+
+    stored.write("plan", slowly)
+    assert CaseFolder.open(stored.path).file("plan", "a.txt").read_text(encoding="utf-8") == "half"
 
 
 def _write_forever(path: Path, acknowledged: Path) -> None:

@@ -46,6 +46,15 @@ def test_the_cloud_is_a_sphere_in_every_lattice_direction(updates: int) -> None:
         assert cone_radius_mm(result.saturation, 1.0, (20, 20, 20), family) == pytest.approx(expected, rel=0.03)
 
 
+def test_the_cannula_has_the_power_laws_closed_form() -> None:
+    # Newtonian: Hagen and Poiseuille; half the radius and n = 1/2: the drop grows by 2^(3n + 1).
+    thin = PowerLaw(50.0)
+    assert thin.cannula_drop_pa(0.05, 125.0, 1.8) == pytest.approx(8 * 50.0 * 0.125 * 5e-8 / (np.pi * 0.9e-3**4))
+    law = PowerLaw(80.0, 0.5)
+    wide, narrow = law.cannula_drop_pa(0.05, 125.0, 2.4), law.cannula_drop_pa(0.05, 125.0, 1.2)
+    assert narrow / wide == pytest.approx(2.0**2.5)
+
+
 def test_anisotropic_bone_gives_an_ellipsoid_with_the_root_of_the_permeabilities() -> None:
     result = injected(uniform(40, 1.0, tensor=(0.5, 1.0, 1.0)), 4.0)
     g = np.arange(40) - 20.0

@@ -9,7 +9,10 @@ from sacroplasty.case.codec import encode, to_json
 from sacroplasty.cement import (
     LesionModel,
     Material,
+    Medium,
+    Source,
     cement_named,
+    inject,
     plan_dose,
     simulate_ensemble,
     simulate_heat,
@@ -19,7 +22,8 @@ from sacroplasty.cement import (
 )
 from sacroplasty.cement.ensemble import draw_members
 from sacroplasty.errors import InputError, PlanError
-from sacroplasty.plan import Injection, NeedlePlan, Severity, Trajectory
+from sacroplasty.evidence import evidence, value
+from sacroplasty.plan import Injection, Needle, NeedlePlan, Severity, Trajectory
 from tests.cement.patient import Patient, patient
 
 
@@ -100,9 +104,26 @@ def test_pressure_cap_lowers_the_rate_then_ends_the_injection(closed: Patient) -
     assert any(f.code == "cement-stopped" for f in ended.findings)
 
 
-def test_most_of_the_pressure_is_lost_in_the_cannula(closed: Patient) -> None:
-    shares = [m.cannula_share for m in run(closed).moments]
-    assert 0.8 < np.median(shares) < 0.995
+@pytest.mark.parametrize("key", ["assumptions.cement_log10_permeability", "cement.permeability_reported"])
+def test_the_cannulas_share_of_the_pressure_is_as_published(key: str) -> None:
+    # In cancellous bone, once the cloud has grown; a tip in an empty lesion leaves the cannula more than 0.99.
+    permeability = value(key) if key.startswith("cement.") else 10.0 ** value(key)
+    law, needle, rate = cement_named("simplex-p").at(300.0), Needle.gauge(13), value("cement.injection_rate")
+    medium = Medium(np.full((24,) * 3, permeability), np.full((24,) * 3, 0.85), 1.5)
+    source = Source.at((12, 12, 12), needle.inner_diameter_mm / 2)
+    result = inject(medium, source, volume_ml=3.0, rate_ml_s=rate, cement=law, marrow_pa_s=0.1)
+    drop = law.cannula_drop_pa(rate, needle.length_mm, needle.inner_diameter_mm)
+    shares = (drop / (drop + result.tip_pressure_pa))[result.injected_ml >= 1.0]
+    published = evidence("cement.cannula_share")
+    assert published.low is not None
+    assert published.high is not None
+    assert published.low <= shares.min()
+    assert shares.max() <= published.high
+
+
+def test_soft_tumour_yields_from_the_first_drop(closed: Patient) -> None:
+    first = run(closed, lesion_model="soft").moments[0]
+    assert first.tip_kpa < 10 * value("assumptions.cement_soft_yield")
 
 
 def test_lesion_models_differ_as_they_should(closed: Patient) -> None:
@@ -153,7 +174,7 @@ def test_more_than_seven_ml_warns(closed: Patient) -> None:
     assert warning.severity is Severity.WARNING
 
 
-def test_members_give_probabilities_that_follow_the_breach(closed: Patient, open_: Patient) -> None:
+def test_members_give_probabilities_and_the_dose_is_the_smallest_that_fills(closed: Patient, open_: Patient) -> None:
     calm, leaky = (
         simulate_ensemble(p.ct, p.anatomy, p.lesion, p.plan, members=8, seed=3, spacing_mm=3.0) for p in (closed, open_)
     )
@@ -166,6 +187,9 @@ def test_members_give_probabilities_that_follow_the_breach(closed: Patient, open
     dose = plan_dose(calm, wished_fill=0.5, leak_budget=1.0)
     assert dose.limited_by == "fill"
     assert 0.3 < dose.volume_ml < 2.0
+    # The smallest volume that fills: one step less does not.
+    step = int(np.searchsorted(calm.volumes_ml, dose.volume_ml))
+    assert calm.fill_by_volume[step, 1] >= 0.5 > calm.fill_by_volume[step - 1, 1]
     none = plan_dose(leaky, wished_fill=1.0, leak_budget=0.0)
     assert none.limited_by in {"leak", "volume"}
     with pytest.raises(InputError, match="Fill"):

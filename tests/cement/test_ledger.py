@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sacroplasty.cement import CementProjection, keep_ledger, path_from_attenuation
+from sacroplasty.cement import AttenuationCurve, CementProjection, keep_ledger
 from sacroplasty.errors import InputError
 from sacroplasty.space import Frame, Grid, Mask, Projection
 
@@ -82,11 +82,59 @@ def test_volumes_by_part_are_within_a_few_percent_and_the_leak_is_called(masks: 
 
 
 def test_attenuation_becomes_path_length() -> None:
-    before = np.full((4, 4), 1000.0)
-    after = before * np.exp(-0.05 * 8.0)
-    assert path_from_attenuation(before, after, 0.05) == pytest.approx(8.0)
-    with pytest.raises(InputError, match="attenuation"):
-        path_from_attenuation(before, after, 0.0)
+    # A disc of cement, and beside it a slow loss of scatter over the whole picture.
+    v, u = np.mgrid[:120, :120] - 60.0
+    disc = np.hypot(u, v) < 8
+    path = np.where(disc, 8.0, 0.0)
+    drift = 0.04 * np.exp(-(u**2 + v**2) / 2 / 70**2)
+    before = np.full(path.shape, 1000.0)
+    after = before * np.exp(-0.05 * path - drift) * np.random.default_rng(0).normal(1.0, 0.005, path.shape)
+    found = AttenuationCurve(20.0).path_mm(before, after)
+    assert found[disc].mean() == pytest.approx(8.0, abs=0.1)
+    assert abs(found[~disc].mean()) < 0.02
+    with pytest.raises(InputError, match="darken"):
+        AttenuationCurve(0.0)
+
+
+def test_a_calibrated_curve_undoes_hardening() -> None:
+    # A beam that hardens: thick cement darkens less than in proportion.
+    def excess(path: np.ndarray) -> np.ndarray:
+        return np.asarray((np.sqrt(1 + 4 * 0.4 * path / 20.0) - 1) / (2 * 0.4))
+
+    u = np.arange(-20.0, 20.0, 0.5)
+    images = {r: 2 * np.sqrt(np.maximum(r**2 - u[:, None] ** 2 - u**2, 0.0)) for r in (4.0, 7.0, 11.0)}
+    thin = AttenuationCurve(4.0 / float(excess(np.array(4.0))))
+    both = AttenuationCurve.calibrated([excess(images[r]) for r in (4.0, 11.0)], [images[r] for r in (4.0, 11.0)])
+    seen = np.pad(np.exp(-excess(images[7.0])), 60, constant_values=1.0)
+    errors = [abs(c.path_mm(np.ones_like(seen), seen).sum() / images[7.0].sum() - 1) for c in (thin, both)]
+    assert errors[0] > 0.05
+    assert errors[1] < 0.01
+    with pytest.raises(InputError, match="known paths"):
+        AttenuationCurve.calibrated([], [])
+
+
+def test_blur_at_the_bones_edge_raises_no_alarm(masks: tuple[Mask, Mask]) -> None:
+    lesion, bone = masks
+    inside = keep_ledger([(0.0, projected([((0, -9.5, 0), 5.0)], 0.3, 4))], lesion, bone, (0, 0, 0))
+    beyond = keep_ledger([(0.0, projected([((0, -20.0, 0), 3.5)], 0.3, 5))], lesion, bone, (0, 0, 0))
+    assert not inside.entries[0].alarm
+    assert beyond.entries[0].alarm
+
+
+def test_what_a_needle_hides_is_left_to_the_rest(masks: tuple[Mask, Mask]) -> None:
+    lesion, bone = masks
+    open_ = projected([((0, 0, 0), 7.0)], 0.2, 6)
+    hidden = np.zeros((COUNT, COUNT), np.bool_)
+    hidden[COUNT // 2 - 2 : COUNT // 2 + 3] = True
+    blind = [
+        CementProjection(np.where(hidden, 0.0, v.path_mm), v.detector_from_patient, v.source_mm, PIXEL, FOCAL, where)
+        for v in open_
+        for where in (hidden,)
+    ]
+    fooled = [CementProjection(v.path_mm, v.detector_from_patient, v.source_mm, PIXEL, FOCAL) for v in blind]
+    told, untold = (keep_ledger([(0.0, v)], lesion, bone, (0, 0, 0)).entries[0].total.ml for v in (blind, fooled))
+    assert untold < 0.85 * volume_ml(7.0)
+    assert told == pytest.approx(volume_ml(7.0), rel=0.06)
 
 
 def test_guards_fire(masks: tuple[Mask, Mask]) -> None:

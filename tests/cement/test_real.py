@@ -17,7 +17,7 @@ from tests.data import real
 
 @pytest.mark.real
 def test_cement_stays_in_a_real_sacrum_with_its_cortex() -> None:
-    ct = read_ct(real("totalsegmentator/ct_3mm.nii.gz"))
+    ct = read_ct(real("totalsegmentator/ct_3mm.nii.gz"), acknowledge=["SAC-G026", "SAC-G042"])
     sacrum = read_labels(real("totalsegmentator/labels_3mm.nii.gz")).array == 14
     grid = ct.grid
     bone = Mask(sacrum, grid)

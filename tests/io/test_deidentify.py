@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +24,15 @@ DIGITS = "7319462850"
 TEXTS = {"AE": WORD, "CS": WORD, "LO": WORD, "LT": WORD, "PN": f"{WORD}^X", "SH": WORD, "ST": WORD, "UC": WORD,
          "UR": f"http://{WORD}", "UT": WORD, "DS": DIGITS, "IS": DIGITS, "DA": "19470213", "TM": "131719",
          "DT": "19470213131719", "AS": "097Y", "UI": f"1.2.{DIGITS}"}  # fmt: skip
+# Kinds of value that hold bytes or numbers instead of text: the same canary as bytes.
+NUMBER = 7319462850
+BYTES = {"OB": WORD.encode(), "UN": WORD.encode(), "OW": WORD.encode(), "OL": WORD.encode() + b"XX",
+         "OF": WORD.encode() + b"XX", "OD": struct.pack("<2d", NUMBER, NUMBER), "OV": struct.pack("<q", NUMBER),
+         "FD": float(NUMBER), "FL": 731946.3125, "SV": NUMBER, "UV": NUMBER, "UL": 3194628507, "SL": 1946285073,
+         "AT": 0x43414E41}  # fmt: skip
+PATTERNS = {struct.pack("<d", NUMBER), struct.pack("<q", NUMBER), struct.pack("<f", 731946.3125),
+            struct.pack("<I", 3194628507), struct.pack("<i", 1946285073),
+            struct.pack("<HH", 0x4341, 0x4E41)}  # fmt: skip
 CANARIES = [WORD, DIGITS, "19470213", "131719", "097Y"]
 
 
@@ -34,6 +44,8 @@ def sown(ds: Dataset) -> Dataset:
             continue
         if vr in TEXTS and keyword not in kept_elements():
             ds.add(DataElement(tag, vr, TEXTS[vr]))
+        elif vr in BYTES and keyword not in kept_elements() and group != 0x7FE0:
+            ds.add(DataElement(tag, vr, BYTES[vr]))
     ds.PatientName, ds.PatientID, ds.StudyDate = f"{WORD}^Anna", WORD, "19470213"
     inner = Dataset()
     inner.PatientName, inner.CodeMeaning, inner.InstitutionName = f"{WORD}^Nested", WORD, WORD
@@ -49,7 +61,8 @@ def sown(ds: Dataset) -> Dataset:
 
 @pytest.mark.hazard("H16")
 @pytest.mark.filterwarnings("ignore")
-def test_no_canary_leaves(tmp_path: Path) -> None:
+def test_no_canary_leaves(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    caplog.set_level(0)
     made = [sown(ds) for ds in series(body_ct((44, 36, 8)))]
     source = save_all(made, tmp_path / f"{WORD}")
     assert set(leaks(source, CANARIES)) == set(CANARIES)
@@ -57,6 +70,18 @@ def test_no_canary_leaves(tmp_path: Path) -> None:
     assert len(written) == 8
     assert leaks(tmp_path / "out", CANARIES) == ()
     assert not any(WORD in r.message for r in remarks)
+    said = caplog.text + "".join(capfd.readouterr()) + repr(remarks)
+    assert not [c for c in CANARIES if c.lower() in said.lower()]
+    sown_bytes = next(source.iterdir()).read_bytes()
+    assert all(pattern in sown_bytes for pattern in PATTERNS)
+    for path in written:
+        assert not [p for p in PATTERNS if p in path.read_bytes()]
+
+
+def test_every_kind_of_value_holds_a_canary() -> None:
+    """All kinds of DICOM's dictionary but sequences and the two-byte numbers, which are too short to be told apart."""
+    kinds = {vr for vr, *_ in DicomDictionary.values() if " or " not in vr}
+    assert kinds - TEXTS.keys() - BYTES.keys() <= {"SQ", "US", "SS", "NONE", ""}
 
 
 @pytest.mark.filterwarnings("ignore")

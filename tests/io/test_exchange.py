@@ -82,11 +82,45 @@ def test_a_mesh_that_says_ras_is_turned(tmp_path: Path) -> None:
     assert sorted(map(tuple, vertices.tolist())) == [(-7, -8, 10), (-4, -5, 6), (-1, -2, 3)]
 
 
+def test_binary_ply_of_other_programs(tmp_path: Path) -> None:
+    box = trimesh.creation.box((10, 20, 30))
+    path = tmp_path / "a.ply"
+    path.write_bytes(trimesh.exchange.ply.export_ply(box, encoding="binary_little_endian"))
+    vertices, faces = read_mesh(path)
+    np.testing.assert_allclose(vertices, box.vertices, atol=1e-5)
+    np.testing.assert_array_equal(faces, box.faces)
+    turned = path.read_bytes().replace(b"format binary", b"comment SPACE=RAS\nformat binary", 1)
+    path.write_bytes(turned)
+    np.testing.assert_allclose(read_mesh(path)[0], box.vertices * (-1, -1, 1), atol=1e-5)
+
+
 SHORT_PLY = b"ply\nformat ascii 1.0\nelement vertex 9\nelement face 1\nend_header\n1 2 3\n"
 BINARY_PLY = b"ply\nformat binary_little_endian 1.0\nend_header\n"
 
 
-@pytest.mark.parametrize("raw", [b"", b"solid nothing", BINARY_PLY, b"\0" * 84, SHORT_PLY])
+HEAD_PLY = (
+    b"ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+    b"element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
+)
+QUAD_PLY, NEGATIVE_PLY = HEAD_PLY + b"4 0 1 2 3\n", HEAD_PLY + b"3 0 1 -2\n"
+HUGE_PLY = HEAD_PLY.replace(b"vertex 4", b"vertex 99999999999") + b"3 0 1 2\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"solid nothing",
+        BINARY_PLY,
+        b"\0" * 84,
+        SHORT_PLY,
+        QUAD_PLY,
+        NEGATIVE_PLY,
+        HUGE_PLY,
+        b"ply\n",
+        HUGE_PLY.replace(b"ascii", b"binary_big_endian"),
+    ],
+)
 def test_odd_meshes_are_refused(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "a.stl"
     path.write_bytes(raw)

@@ -6,18 +6,21 @@ from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sacroplasty.errors import SacroplastyError
+from sacroplasty.io import read_series
 from sacroplasty.io.gate import checked_geometry, tilt_of
 from sacroplasty.io.raw import RawImage, raw_from_affine
 from sacroplasty.io.resample import without_tilt
 from sacroplasty.io.series import judge, load
 from sacroplasty.io.storage import canonical, storage_of
-from sacroplasty.space import Grid
+from sacroplasty.space import Grid, Volume
+from tests.data import real
 from tests.io.made_dicom import body_ct, save_all, turned_series
 
 angles = st.floats(-3.1, 3.1)
@@ -123,3 +126,41 @@ def test_odd_bytes_are_a_sentence(tmp_path_factory: pytest.TempPathFactory, raw:
     with pytest.raises(SacroplastyError) as caught:
         judge(load(path))
     assert caught.value.code.startswith("SAC-G")
+
+
+@pytest.mark.real
+@pytest.mark.hazard("H01")
+@pytest.mark.parametrize(
+    "name", ["taichi/ct_sacrum_0.7mm.nii.gz", "acrin/ct_pelvis_4.25mm.nii.gz", "totalsegmentator/ct_3mm.nii.gz"]
+)
+def test_a_real_scan_and_its_mask_are_one_world_in_48_storages(tmp_path: Path, name: str) -> None:
+    """Coarsened, with its own oblique or odd matrix; all 48 are in benchmarks/door_orientation.py at full size."""
+    whole = read_series(real(name)).volume
+    factors = tuple(max(1, n // 40) for n in whole.grid.shape)
+    part = tuple(slice(0, 40 * f, f) for f in factors)
+    affine = np.array(whole.grid.affine_lps)
+    affine[:3, :3] *= factors
+    array = np.ascontiguousarray(whole.array[part])
+    inside = np.zeros(array.shape, dtype=np.uint8)
+    inside[5:11, 12:15, 20:30] = 1
+    grid = Grid.from_affine(array.shape, affine)
+    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+        turn = np.array([[order[n], signs[n]] for n in range(3)], dtype=float)
+        for stem, values in (("ct", array), ("mask", inside)):
+            image = nib.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+            image.header.set_xyzt_units("mm")
+            turned = image.as_reoriented(turn)
+            turned.set_sform(turned.affine, 1)
+            turned.set_qform(turned.affine, 0)
+            nib.save(turned, tmp_path / f"{stem}.nii")
+        found, mask = (raw_volume(load(tmp_path / f"{stem}.nii")) for stem in ("ct", "mask"))
+        np.testing.assert_array_equal(found.array, array)
+        np.testing.assert_array_equal(mask.array, inside)
+        for image in (found, mask):
+            assert np.abs(image.grid.corners_mm - grid.corners_mm).max() < 1e-3
+
+
+def raw_volume(raw: RawImage) -> Volume:
+    """The raw image in canonical storage, without the gate's opinion about field of view or spacing."""
+    turned, affine, _ = canonical(raw.array, raw.affine_lps)
+    return Volume(turned, Grid.from_affine(turned.shape, affine))

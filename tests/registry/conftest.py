@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,42 +10,17 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from sacroplasty.registry import open_registry
-
-
-def _programs() -> Path | None:
-    """The folder with initdb: on the path, or where Debian puts it."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
-
-
-def _as_server_user(words: str) -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    return ["su", "postgres", "-c", words] if os.geteuid() == 0 else ["sh", "-c", words]
+from tests.registry.server import postgres_server, server_programs
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    programs = _programs()
+    programs = server_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server programs are absent")
     pytest.importorskip("psycopg")
-    folder = Path(tempfile.mkdtemp(prefix="sacroplasty-postgres-"))
-    folder.chmod(0o777)
-    data = folder / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    init = f"{programs}/initdb -A trust -U tester -D {data}"
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    start = f"{programs}/pg_ctl -w -D {data} -l {folder}/log -o '{options}' start"
-    for words in (init, start):
-        subprocess.run(_as_server_user(words), check=True, capture_output=True)
-    try:
-        yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run(_as_server_user(f"{programs}/pg_ctl -D {data} -m immediate stop"), capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres_server(programs) as url:
+        yield url
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from sacroplasty.fluoroscopy import CArm, View
 from sacroplasty.io import read_labels, read_markups, read_mask, read_mesh, read_series
-from sacroplasty.report.slicer_scene import markups, write_slicer_scene
+from sacroplasty.report.slicer_scene import markups, view_markups, write_slicer_scene
 from sacroplasty.report.surface import surface_of
 from sacroplasty.space import Grid, Mask
 from tests.io.made_dicom import body_ct
@@ -69,3 +70,29 @@ def test_models_lie_where_the_mask_lies(tmp_path: Path) -> None:
     expected = small_labels(ct).mask("sacrum").points_mm()
     np.testing.assert_allclose(vertices.min(axis=0), expected.min(axis=0) - 1.25, atol=0.01)
     np.testing.assert_allclose(vertices.max(axis=0), expected.max(axis=0) + 1.25, atol=0.01)
+
+
+def test_views_come_in_as_lines_from_source_to_detector(tmp_path: Path) -> None:
+    view = View(CArm.profile(), 12.0, -20.0, (5.0, 12.0, -871.5), name="AP of S1")
+    (tmp_path / "v.mrk.json").write_text(json.dumps(view_markups([view])), encoding="utf-8")
+    (line,) = read_markups(tmp_path / "v.mrk.json")
+    assert line.labels == ("source", "detector")
+    np.testing.assert_allclose(line.points_mm[0], view.source_mm)
+    length = float(np.linalg.norm(line.points_mm[1] - line.points_mm[0]))
+    assert length == pytest.approx(view.carm.source_detector_mm)
+    share = view.carm.source_isocentre_mm / view.carm.source_detector_mm
+    np.testing.assert_allclose(line.points_mm[0] * (1 - share) + line.points_mm[1] * share, view.isocentre_mm)
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_slicerio_converts_points_to_where_we_read_them(tmp_path: Path, system: str) -> None:
+    """Another program's converter from .fcsv to .mrk.json; both files are read as the same places."""
+    converter = pytest.importorskip("slicerio.markups")
+    columns = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
+    old = tmp_path / "F.fcsv"
+    text = f"# Markups fiducial file version = 4.11\n# CoordinateSystem = {system}\n{columns}"
+    old.write_text(text + "1,10.5,-20,30,0,0,0,1,1,1,0,tip,,\n", encoding="utf-8")
+    (ours,) = read_markups(old)
+    (theirs,) = read_markups(converter.fcsv_to_markups_json(str(old), str(tmp_path / "F.mrk.json")))
+    np.testing.assert_allclose(theirs.points_mm, ours.points_mm)
+    assert theirs.labels == ours.labels == ("tip",)

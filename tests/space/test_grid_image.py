@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sacroplasty.errors import AnatomyError, GeometryError
+from sacroplasty.errors import AnatomyError, GeometryError, InputError
 from sacroplasty.space import Frame, Grid, LabelMap, Mask, Transform, Volume
 
 
@@ -129,3 +129,10 @@ def test_resized_covers_the_same_box() -> None:
     fine = grid.resized(0.5)
     assert grid.contains(fine.corners_mm).all()
     np.testing.assert_allclose(fine.spacing_mm, 0.5)
+
+
+def test_large_label_values_are_kept_or_refused() -> None:
+    grid = Grid.aligned((0, 0, 0), (1, 1, 1), 1.0)
+    assert LabelMap(np.full(grid.shape, 300, np.uint16), grid).array.max() == 300
+    with pytest.raises(InputError, match="too large"):
+        LabelMap(np.full(grid.shape, 70000, np.uint32), grid)

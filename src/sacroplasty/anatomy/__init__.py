@@ -5,6 +5,9 @@
 
 from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
 from sacroplasty.anatomy.fine import fine_anatomy
+from sacroplasty.anatomy.fusion import with_mr
+from sacroplasty.anatomy.hiatus import with_thecal_sac_end
+from sacroplasty.anatomy.magnetic_resonance import MRRegistration, register_mr
 from sacroplasty.anatomy.segment import segment
 from sacroplasty.anatomy.structures import (
     STRUCTURES,
@@ -14,6 +17,7 @@ from sacroplasty.anatomy.structures import (
     Foramen,
     Hiatus,
     Landmark,
+    PedicleCorridor,
     RootCourse,
     SacralFrame,
     SacralLevel,
@@ -30,12 +34,17 @@ __all__ = [
     "Foramen",
     "Hiatus",
     "Landmark",
+    "MRRegistration",
+    "PedicleCorridor",
     "RootCourse",
     "SacralFrame",
     "SacralLevel",
     "ThecalSac",
     "fine_anatomy",
+    "register_mr",
     "segment",
     "segment_bones",
+    "with_mr",
+    "with_thecal_sac_end",
     "zone_at",
 ]

@@ -12,15 +12,16 @@ from scipy import ndimage
 from sacroplasty.anatomy import given_labels, labelling
 from sacroplasty.anatomy.body import METAL_HU, NO_DATA_HU, CoarseBody, coarse_body, field_findings, fine_body, isotropic
 from sacroplasty.anatomy.coccyx import split_coccyx
-from sacroplasty.anatomy.confidence import bone_confidences, confidence_findings
+from sacroplasty.anatomy.confidence import Signs, bone_confidences, confidence_findings, level_findings
 from sacroplasty.anatomy.joints import VALUE, with_clefts
 from sacroplasty.anatomy.lumbar import lumbar_discs
+from sacroplasty.anatomy.neighbour_levels import LevelChoice, best_level
 from sacroplasty.anatomy.pose import muscle_hu, pose_hypotheses
-from sacroplasty.anatomy.shape_fit import QUICK, Fit, fitted_shape, refined
+from sacroplasty.anatomy.shape_fit import QUICK, Images, fitted_shape, refined, started
 from sacroplasty.anatomy.shape_model import CAUDAL, SACRUM, PelvisModel, pelvis_model
 from sacroplasty.anatomy.signed_distance import refined_labels
 from sacroplasty.anatomy.structures import STRUCTURES
-from sacroplasty.anatomy.surroundings import endplate_plane, surroundings
+from sacroplasty.anatomy.surroundings import Surroundings, endplate_plane, surroundings
 from sacroplasty.anatomy.working_grid import working_grid
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Finding, Severity
@@ -32,6 +33,8 @@ Progress = Callable[[float, str], None]
 COARSE_MM = 2.0
 # Margins of the coarse labelling around the fitted surface: the coccyx below, L5 and L4 above.
 COARSE_LOW_MM, COARSE_HIGH_MM = np.array([25.0, 25.0, 65.0]), np.array([25.0, 25.0, 55.0])
+# The column in which a vertebral body must be: radius, and distance from the middle of either disc.
+L5_COLUMN_MM, OFF_DISC_MM = 15.0, 8.0
 # Share of seen vertices on an edge, and of vertices seen, before a fit is called a pelvis.
 LEAST_AGREEMENT, LEAST_SEEN = 0.45, 0.2
 OF_CLASS = {
@@ -80,26 +83,30 @@ def segment_bones(
     return _overlaid(found, given, remarks)
 
 
-def fitted_pelvis(ct: Volume, body: CoarseBody, model: PelvisModel) -> tuple[Fit, Points]:
-    """The fit of the shape model and its freely refined vertices (n, 3); AnatomyError where no pelvis is seen."""
+def fitted_pelvis(ct: Volume, body: CoarseBody, model: PelvisModel) -> tuple[LevelChoice, Points]:
+    """The fit of the shape model, told from the neighbouring levels, and its freely refined vertices (n, 3).
+
+    AnatomyError where no pelvis is seen.
+    """
     muscle = muscle_hu(body)
-    coarse = isotropic(ct, COARSE_MM)
-    poses = pose_hypotheses(body, muscle, model)
-    tries = [fitted_shape(coarse, model, pose, muscle, QUICK) for pose in poses]
+    images = Images(isotropic(ct, COARSE_MM), muscle)
+    starts = [started(model, pose) for pose in pose_hypotheses(body, muscle, model)]
+    tries = [fitted_shape(images, model, start, QUICK) for start in starts]
     best = max(range(len(tries)), key=lambda n: tries[n].score)
-    fit = fitted_shape(coarse, model, poses[best], muscle)
+    choice = best_level(images, model, fitted_shape(images, model, starts[best]))
+    fit = choice.fit
     if fit.agreement < LEAST_AGREEMENT or fit.seen < LEAST_SEEN:
         raise AnatomyError(
             "No pelvis is recognised in the scan",
             got=f"{fit.agreement:.0%} of the model's surface on bone edges, {fit.seen:.0%} of it in the field",
             remedy="Use a CT that shows the sacrum with both sacroiliac joints, or give labels",
         )
-    return fit, refined(coarse, model, fit, muscle)
+    return choice, refined(images, model, fit)
 
 
 def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> BoneSegmentation:
     tell(0.05, "pelvis")
-    _, vertices = fitted_pelvis(ct, body, model)
+    choice, vertices = fitted_pelvis(ct, body, model)
     tell(0.4, "coarse bones")
     coarse = isotropic(ct, COARSE_MM, vertices.min(axis=0) - COARSE_LOW_MM, vertices.max(axis=0) + COARSE_HIGH_MM)
     inside = fine_body(coarse, body)
@@ -123,11 +130,24 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
     array = _structures(classes, fine, model, vertices)
     array[(np.asarray(fine.array) > METAL_HU) & skin] = VALUE["metal"]
     labels = LabelMap(with_clefts(array, grid.spacing_mm[0]), fine.grid, STRUCTURES)
+    signs = _signs(coarse, place, inside, bone, choice, labels)
+    confidences, seen = bone_confidences(coarse, model, vertices, bone.muscle_hu, labels, discs, signs)
+    findings = level_findings(signs) + confidence_findings(confidences, seen, ct, labels)
+    return _assembled(labels, skin, fine, body, confidences, findings, "bare CT")
+
+
+def _signs(
+    coarse: Volume, place: Surroundings, inside: npt.NDArray[np.bool_], bone: labelling.BoneProbability,
+    choice: LevelChoice, labels: LabelMap,
+) -> Signs:  # fmt: skip
+    """What the fit, the marrow and the labels say about their own worth."""
     deep = (place.sacrum < -4) & inside
     contrast = float(np.median(np.asarray(coarse.array)[deep])) - bone.muscle_hu if deep.any() else 0.0
-    confidences, seen = bone_confidences(coarse, model, vertices, bone.muscle_hu, labels, discs, contrast)
-    findings = confidence_findings(confidences, seen, ct, labels)
-    return _assembled(labels, skin, fine, body, confidences, findings, "bare CT")
+    column = (place.beside_spine < L5_COLUMN_MM) & (place.above_disc > OFF_DISC_MM) & (place.above_l5 < -OFF_DISC_MM)
+    points = coarse.grid.patient_from_voxel.points(np.argwhere(column & inside))
+    points = points[labels.grid.contains(points)] if len(points) else points
+    filled = float(labels.mask("l5").contains(points).mean()) if len(points) else 0.0
+    return Signs(contrast, choice.score, choice.runner_up, filled)
 
 
 def _smoothed(ct: Volume) -> npt.NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,12 +20,41 @@ UNSURE_SHARE, SURE_SHARE = 0.45, 0.7
 FAINT_DISC_HU, CLEAR_DISC_HU = 20.0, 70.0
 # Marrow above muscle (HU): at the first only the cortex shows the bone, at the second all of it does.
 FATTY_MARROW_HU, DENSE_MARROW_HU = -60.0, 30.0
+# Score of the sacrum's own edges (0.21 where S1 lay on L5, 0.36 to 0.73 where it did not), and its lead over the
+# neighbouring level as a share of it.
+UNSURE_SCORE, SURE_SCORE = 0.2, 0.35
+UNSURE_LEAD, SURE_LEAD = 0.05, 0.3
+# Share of the column between the discs that the label of L5 fills.
+HOLLOW_L5, WHOLE_L5 = 0.6, 0.9
+# Miss of the two halves (mm) that a healthy sacrum hardly reaches, and at which the mask is as likely wrong.
+UNEVEN_MM, BROKEN_MM = 3.0, 6.0
 LOW_CONFIDENCE = 0.6
 THICK_SLICES_MM = 3.0
 
 
 def _ramp(value: float, low: float, high: float) -> float:
     return float(np.clip((value - low) / (high - low), 0, 1))
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What tells how far the bones can be believed.
+
+    marrow_contrast_hu: how much brighter than muscle the sacrum's marrow is; fatty marrow looks like soft tissue.
+    level_score, level_runner_up: how well the sacrum's own edges agree with the fit, and with the best fit one vertebra
+    away. l5_filled: share of the column between the discs that the label of L5 fills.
+    """
+
+    marrow_contrast_hu: float
+    level_score: float
+    level_runner_up: float
+    l5_filled: float
+
+    @property
+    def level(self) -> float:
+        """How sure (0..1) it is that the fitted sacrum is the sacrum and not a neighbour."""
+        lead = 1.0 - self.level_runner_up / max(self.level_score, 1e-6)
+        return min(_ramp(self.level_score, UNSURE_SCORE, SURE_SCORE), _ramp(lead, UNSURE_LEAD, SURE_LEAD))
 
 
 def bone_confidences(
@@ -34,12 +64,9 @@ def bone_confidences(
     muscle_hu: float,
     labels: LabelMap,
     discs: tuple[Disc | None, Disc | None],
-    marrow_contrast_hu: float,
+    signs: Signs,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Confidence 0..1 of each bone that has voxels, and the share of each fitted bone inside the scanned field.
-
-    marrow_contrast_hu: how much brighter than muscle the sacrum's marrow is; fatty marrow looks like soft tissue.
-    """
+    """Confidence 0..1 of each bone that has voxels, and the share of each fitted bone inside the scanned field."""
     normals = vertex_normals(vertices_mm, model.faces)
     _, edge, seen = edge_offsets(ct, vertices_mm, normals, 3.0, model.edge_weight, muscle_hu)
     confidences, shares = {}, {}
@@ -48,11 +75,12 @@ def bone_confidences(
         carrier = own & seen & (model.edge_weight > 0.5)
         agreement = float((edge[carrier] > 0.2).mean()) if np.count_nonzero(carrier) > 50 else 0.0
         shares[name] = float(seen[own].mean())
-        porous = 0.5 + 0.5 * _ramp(marrow_contrast_hu, FATTY_MARROW_HU, DENSE_MARROW_HU)
+        porous = 0.5 + 0.5 * _ramp(signs.marrow_contrast_hu, FATTY_MARROW_HU, DENSE_MARROW_HU)
         confidences[name] = porous * _ramp(agreement, UNSURE_SHARE, SURE_SHARE)
+    confidences["sacrum"] *= signs.level
     contrast = [disc.contrast_hu if disc else 0.0 for disc in discs]
     sure = [_ramp(c, FAINT_DISC_HU, CLEAR_DISC_HU) for c in contrast]
-    confidences["l5"] = 0.9 * min(sure) * confidences["sacrum"]
+    confidences["l5"] = 0.9 * min(*sure, _ramp(signs.l5_filled, HOLLOW_L5, WHOLE_L5)) * confidences["sacrum"]
     confidences["l4"] = 0.9 * sure[1] * confidences["sacrum"]
     confidences["disc_l5_s1"] = 0.9 * sure[0] * confidences["sacrum"]
     for side in ("left", "right"):
@@ -62,6 +90,27 @@ def bone_confidences(
     confidences["coccyx"] = 0.7 * confidences["sacrum"]
     confidences["metal"] = 1.0
     return {name: round(c, 3) for name, c in confidences.items() if labels.has(name)}, shares
+
+
+def with_symmetry(confidences: Mapping[str, float], residual_mm: float) -> dict[str, float]:
+    """The confidences, the sacrum's lowered where its halves differ as those of no healthy sacrum do."""
+    even = 1.0 - 0.5 * _ramp(residual_mm, UNEVEN_MM, BROKEN_MM)
+    return {name: round(c * even, 3) if name == "sacrum" else c for name, c in confidences.items()}
+
+
+def level_findings(signs: Signs) -> tuple[Finding, ...]:
+    """That the sacrum may be a neighbouring vertebra's, or that L5 is a shell, said where it is so."""
+    findings = []
+    if signs.level < LOW_CONFIDENCE:
+        message = (
+            f"The sacrum may be taken for a neighbouring level: {signs.level_score:.0%} of its edges agree, "
+            f"{signs.level_runner_up:.0%} one vertebra away. Confirm the promontory in the mid-sagittal slice"
+        )
+        findings.append(Finding(Severity.WARNING, "SAC-A107", message, "sacrum"))
+    if signs.l5_filled < HOLLOW_L5:
+        message = f"The label of L5 fills {signs.l5_filled:.0%} of the space between the discs: it is not the vertebra"
+        findings.append(Finding(Severity.WARNING, "SAC-A108", message, "l5"))
+    return tuple(findings)
 
 
 def confidence_findings(

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sacroplasty.anatomy import norms
+from sacroplasty.anatomy import dysmorphism, norms
 from sacroplasty.anatomy.canal import CanalPath, canal_lumen, find_path, opened_bone, straightened
+from sacroplasty.anatomy.corridors import pedicle_corridors
 from sacroplasty.anatomy.cortex import cortex_thickness, surface_medians, trabecular_density
 from sacroplasty.anatomy.foramina import LumenSystem, find_openings, lumen_system, sacral_foramina
 from sacroplasty.anatomy.hiatus import find_hiatus, thecal_sac
@@ -62,16 +63,20 @@ def fine_anatomy(ct: Volume, labels: LabelMap, body: Mask, *, source: str, progr
     thickness = cortex_thickness(field, bone)
     measures = norms.sacral_measures(field.frame, levels, statements.foramina, hiatus)
     measures["ventral_cortex_mm"], measures["dorsal_cortex_mm"] = surface_medians(thickness, field.ventral)
+    final = _with_lumens(anatomy_labels, field.grid, canal, tunnels)
+    corridors = pedicle_corridors(final, field.frame, levels, value("anatomy.corridor_sd"))
+    measures |= dysmorphism.signs(field, levels, statements.foramina, corridors)
     findings = (
         norms.frame_findings(field.frame)
         + norms.level_findings(assignment, levels)
         + norms.foramen_findings(statements.foramina)
         + norms.hiatus_findings(hiatus)
         + norms.beside_norms(measures)
+        + dysmorphism.findings(measures)
     )
     tell(1.0, "Anatomy complete")
     return Anatomy(
-        labels=_with_lumens(anatomy_labels, field.grid, canal, tunnels),
+        labels=final,
         body=anatomy_body,
         frame=field.frame,
         levels=levels,
@@ -86,6 +91,7 @@ def fine_anatomy(ct: Volume, labels: LabelMap, body: Mask, *, source: str, progr
         maps={"cortex_thickness_mm": thickness, "density_mg_cm3": trabecular_density(field, bone)},
         findings=tuple(findings),
         source=source,
+        corridors=corridors,
     )
 
 

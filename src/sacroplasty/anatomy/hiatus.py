@@ -7,15 +7,18 @@ import numpy as np
 from sacroplasty.anatomy.canal import CanalPath
 from sacroplasty.anatomy.foramina import Opening
 from sacroplasty.anatomy.sacrum_field import SacrumField
-from sacroplasty.anatomy.structures import Face, Hiatus, SacralLevel, ThecalSac
+from sacroplasty.anatomy.structures import Anatomy, Face, Hiatus, SacralLevel, ThecalSac
+from sacroplasty.errors import AnatomyError
 from sacroplasty.evidence import value
-from sacroplasty.plan import Level, State, as_point
+from sacroplasty.plan import Finding, Level, Point, Severity, State, as_point
 
 # A roof that reaches to within this of the bone's end leaves no hiatus.
 CLOSED_TO_END_MM = 6.0
 # The patch of the hiatus lies in the midline, not far from the apex.
 MIDLINE_MM = 8.0
 NEAR_APEX_MM = 28.0
+# A point further from the canal's middle than this is in no canal.
+FAR_FROM_CANAL_MM = 12.0
 
 
 def level_at(levels: tuple[SacralLevel, ...], arc_mm: float) -> Level:
@@ -68,6 +71,29 @@ def find_hiatus(
         length_mm=float(field.length_mm - apex_arc) if not cut else float("nan"),
         state=state,
         uncertainty_mm=float(np.hypot(value("anatomy.hiatus_apex_sd"), 0.5 * slice_mm)),
+    )
+
+
+def with_thecal_sac_end(anatomy: Anatomy, end_mm: Point, uncertainty_mm: float = 2.0) -> Anatomy:
+    """The anatomy with the end of the dural sac as seen on MRI (LPS mm of the CT) in place of the prior.
+
+    AnatomyError where that place is not in or near the sacral canal.
+    """
+    line = anatomy.canal.centreline_mm if anatomy.canal is not None else np.zeros((0, 3))
+    away = np.linalg.norm(line - np.asarray(end_mm), axis=1)
+    if not len(away) or away.min() > FAR_FROM_CANAL_MM:
+        raise AnatomyError(
+            "The given end of the dural sac does not lie in the sacral canal",
+            got=f"{away.min():.0f} mm from its middle" if len(away) else "no canal",
+            remedy="Register the MRI to the CT first, then mark the end of the sac in the CT's frame",
+        )
+    arc = float(anatomy.frame.coordinates(np.asarray(end_mm))[0])
+    level = Level.L5 if arc < 0 else level_at(anatomy.levels, arc)
+    sac = ThecalSac(as_point(np.asarray(end_mm)), level, State.GIVEN, uncertainty_mm)
+    code, message = "SAC-A341", f"The dural sac ends at {level} as given from MRI."
+    findings = tuple(f for f in anatomy.findings if f.code != code)
+    return anatomy.with_(
+        thecal_sac=sac, findings=(*findings, Finding(Severity.INFO, code, message, "thecal sac", sac.end_mm))
     )
 
 

@@ -74,7 +74,7 @@ def find_disc(
                     continue
                 levels = np.clip(values, -50, 400).mean(axis=1)
                 above, below = levels[1 : 1 + len(ENDPLATES_MM)], levels[1 + len(ENDPLATES_MM) :]
-                contrast = 0.5 * (above.max() + below.max()) - levels[0]
+                contrast = min(above.max(), below.max()) - levels[0]
                 worth = contrast - 0.35 * (height - expected_mm) ** 2 - 0.02 * (tilt**2 + sideways**2)
                 if best is None or worth > best[0]:
                     half = ENDPLATES_MM[min(int(above.argmax()), int(below.argmax()))]

@@ -25,6 +25,8 @@ NORMED = {
     "hiatus_width_mm": "anatomy.hiatus_width",
     "endplate_slope_deg": "anatomy.sacral_slope",
     "sacral_width_mm": "anatomy.sacral_width",
+    "s1_corridor_mm": "anatomy.s1_corridor",
+    "s2_corridor_mm": "anatomy.s2_corridor",
 }
 
 

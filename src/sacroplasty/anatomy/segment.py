@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sacroplasty.anatomy.bones import Progress, segment_bones
+from sacroplasty.anatomy.confidence import with_symmetry
 from sacroplasty.anatomy.fine import fine_anatomy
 from sacroplasty.anatomy.structures import Anatomy
 from sacroplasty.space import LabelMap, Volume
@@ -33,7 +34,10 @@ def segment(ct: Volume, labels: LabelMap | None = None, *, progress: Progress | 
     if not bones.scanned.array.all():
         maps["scanned"] = Volume(bones.scanned.array.astype(np.int16), bones.scanned.grid, "1")
     return anatomy.with_(
-        confidences={**anatomy.confidences, **bones.confidences},
+        confidences={
+            **anatomy.confidences,
+            **with_symmetry(bones.confidences, anatomy.frame.symmetry_residual_mm),
+        },
         findings=bones.findings + anatomy.findings,
         maps=maps,
     )

@@ -46,12 +46,17 @@ FULL = (
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted surface: vertices (n, 3) LPS mm; `seen`: share of them in the field; `agreement`: share on an edge."""
+    """A fitted surface: vertices (n, 3) LPS mm; `seen`: share of them in the field; `agreement`: share on an edge.
+
+    The vertices are the shape of `coefficients`, turned by `rotation` and moved by `shift_mm`.
+    """
 
     vertices_mm: Points
     agreement: float
     seen: float
     coefficients: Points
+    rotation: Points
+    shift_mm: Points
 
     @property
     def score(self) -> float:
@@ -59,14 +64,14 @@ class Fit:
         return self.agreement * self.seen**0.5
 
 
-class _Images:
+class Images:
     """Blurred copies of one CT, metal filled with muscle, made once per blur."""
 
     def __init__(self, ct: Volume, muscle: float) -> None:
         values = np.asarray(ct.array, dtype=np.float32)
         metal = ndimage.binary_dilation(values > METAL_HU, iterations=2)
         self.values = np.where(metal, muscle, np.clip(values, -1024, 600)).astype(np.float32)
-        self.ct, self.made = ct, dict[float, Volume]()
+        self.ct, self.muscle_hu, self.made = ct, muscle, dict[float, Volume]()
 
     def blurred(self, blur_mm: float) -> Volume:
         """The CT (HU, up to 600, metal as muscle) under a Gaussian of this standard deviation."""
@@ -114,13 +119,18 @@ def edge_offsets(
     return (s[best] + shift * STEP_MM) * (confidence > 0), confidence, seen
 
 
-def fitted_shape(ct: Volume, model: PelvisModel, pose: Pose, muscle: float, rounds: tuple[Round, ...] = FULL) -> Fit:
-    """Pose and modes by iterated point-to-plane least squares under the Gaussian prior of the modes, coarse to fine."""
-    images = _Images(ct, muscle)
-    rotation, shift = pose.rotation, pose.shift_mm
+def started(model: PelvisModel, pose: Pose) -> Fit:
+    """The mean pelvis in a pose, its size given by the modes: where a fit begins."""
     size = model.mean_mm * (pose.scale - 1.0)
     power = np.einsum("nij,nij->j", model.modes_mm, model.modes_mm)
     b = np.clip(np.einsum("nij,ni->j", model.modes_mm, size) / power, -1.5, 1.5)
+    return Fit(model.shape_mm(b) @ pose.rotation.T + pose.shift_mm, 0.0, 0.0, b, pose.rotation, pose.shift_mm)
+
+
+def fitted_shape(images: Images, model: PelvisModel, start: Fit, rounds: tuple[Round, ...] = FULL) -> Fit:
+    """Pose and modes by iterated point-to-plane least squares under the Gaussian prior of the modes, coarse to fine."""
+    rotation, shift, b = start.rotation, start.shift_mm, start.coefficients.copy()
+    muscle = images.muscle_hu
     agreement, share = 0.0, 0.0
     for stage in rounds:
         image = images.blurred(stage.blur_mm)
@@ -143,7 +153,7 @@ def fitted_shape(ct: Volume, model: PelvisModel, pose: Pose, muscle: float, roun
         expected = seen & (model.edge_weight[rows] > 0.2)
         agreement = float((confidence[expected] > 0.3).mean()) if expected.any() else 0.0
         share = float(seen.mean())
-    return Fit(model.shape_mm(b) @ rotation.T + shift, agreement, share, b)
+    return Fit(model.shape_mm(b) @ rotation.T + shift, agreement, share, b, rotation, shift)
 
 
 def _least_squares(
@@ -195,9 +205,9 @@ def _averaging(faces: Indices, count: int) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix(scipy.sparse.diags(1 / degree) @ adjacency)
 
 
-def refined(ct: Volume, model: PelvisModel, fit: Fit, muscle: float) -> Points:
+def refined(images: Images, model: PelvisModel, fit: Fit) -> Points:
     """Vertices (n, 3) after an affine step per bone and free displacements along normals, ever less smooth."""
-    image = _Images(ct, muscle).blurred(0.6)
+    image, muscle = images.blurred(0.6), images.muscle_hu
     points = _each_bone_affine(image, model, fit.vertices_mm.copy(), muscle)
     average = _averaging(model.faces, len(points))
     for reach_mm, smoothings, iterations in ((5, 60, 6), (4, 25, 6), (3, 8, 6)):

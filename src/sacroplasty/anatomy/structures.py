@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from sacroplasty.anatomy.magnetic_resonance import MRRegistration
 from sacroplasty.anatomy.polyline import nearest_on_polyline
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Finding, Level, Point, Side, State
@@ -215,13 +216,34 @@ class ThecalSac:
     uncertainty_mm: float = 10.0
 
 
+@dataclass(frozen=True)
+class PedicleCorridor:
+    """The widest straight cylinder of bone through one pedicle: from the midline to where its axis leaves the ilium,
+    LPS mm. The diameter is a lower bound at the narrowest place of the pedicle.
+    """
+
+    level: Level
+    side: Side
+    midline_mm: Point
+    lateral_mm: Point
+    diameter_mm: float
+    state: State = State.MEASURED
+    uncertainty_mm: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """For example `S1 corridor right`."""
+        return f"{self.level} corridor {self.side}"
+
+
 @dataclass(frozen=True, eq=False)
 class Anatomy:
     """Everything a needle may cross, must reach or must not touch, on one isotropic grid along the patient's axes.
 
     labels: names of STRUCTURES; body: inside of the skin, same grid; foramina and roots: only those with a statement
     (a missing one is listed with its state). `confidences` maps a structure's name to 0..1; `maps` holds derived
-    volumes (for example `density_mg_cm3`, `cortex_thickness_mm`). `source` says how the bones were found.
+    volumes (for example `density_mg_cm3`, `cortex_thickness_mm`). `source` says how the bones were found; `mr` where an
+    MRI lies, which `maps["mr"]` then shows.
     """
 
     labels: LabelMap
@@ -239,6 +261,8 @@ class Anatomy:
     maps: Mapping[str, Volume] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     source: str = "bare CT"
+    corridors: tuple[PedicleCorridor, ...] = ()
+    mr: MRRegistration | None = None
 
     def __post_init__(self) -> None:
         self.labels.grid.require_same(self.body.grid, "The labels and the body mask")

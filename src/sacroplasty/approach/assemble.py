@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sacroplasty.approach import wording
+from sacroplasty.approach.counsel import approach_statements, guidance_statements, root_statements
 from sacroplasty.approach.judge import Judgement, judge
 from sacroplasty.approach.measures import bevel_azimuth_deg, nerve_name, read_outs
+from sacroplasty.approach.ranking import suitability_grade
 from sacroplasty.approach.rules import ApproachRule
-from sacroplasty.approach.scene import VENTRAL, Scene
+from sacroplasty.approach.scene import ROOTS, VENTRAL, Scene
 from sacroplasty.approach.target import LesionSamples, covered, injections_for
-from sacroplasty.approach.uncertainty import PlacementError, Tolerance, tolerance_cone, with_breach
+from sacroplasty.approach.uncertainty import PlacementError, Tolerance, tolerance_cone, with_breach, worst_margin_sigmas
 from sacroplasty.evidence import value
 from sacroplasty.plan import DenisZone, Finding, Level, Needle, NeedlePlan, Plan, Severity, Side, Trajectory
 
@@ -41,12 +43,13 @@ def usual_lengths_mm() -> tuple[float, ...]:
     return tuple(sorted(value(key) for key in keys))
 
 
-def main_place(task: Task, rule: ApproachRule) -> tuple[Level, DenisZone] | None:
-    """The level and zone with the largest share of the lesion among those the approach suits; None where there is none.
+def main_place(task: Task, rule: ApproachRule | None = None) -> tuple[Level, DenisZone] | None:
+    """The level and zone with the largest share of the lesion, among those an approach suits where one is given.
 
-    Ties go to the more cranial level and the more lateral zone.
+    Ties go to the more cranial level and the more lateral zone; None where there is none.
     """
-    counts = {place: n for place, n in task.samples.places.items() if rule.grade(*place) is not None}
+    places = task.samples.places
+    counts = {place: n for place, n in places.items() if rule is None or rule.grade(*place) is not None}
     return min(counts, key=lambda p: (-counts[p], p[0].value, p[1].value), default=None)
 
 
@@ -56,7 +59,7 @@ def needle_plan(task: Task, rule: ApproachRule, judgement: Judgement) -> NeedleP
         task.needle_for(judgement.trajectory),
         judgement.trajectory,
         judgement.crossings,
-        with_breach(task.scene, task.needle, judgement, task.error),
+        with_breach(task.scene, rule, task.needle, judgement, task.error),
         (),
         bevel_azimuth_deg(task.scene, task.needle, judgement.trajectory),
     )
@@ -72,19 +75,22 @@ def assembled(task: Task, rule: ApproachRule, trajectories: tuple[Trajectory, ..
     )
     cone = tolerance_cone(task.scene, rule, task.needle, trajectories[0], task.error)
     coverage = float(np.mean(np.any([covered(task.samples, t) for t in trajectories], axis=0)))
-    measures = {**read_outs(task.scene, rule, task.needle, judgements[0]), **_risk(needles, cone, coverage)}
-    measures["needle_count"] = float(len(needles))
+    measures = {**read_outs(task.scene, rule, task.needle, judgements[0]), **_risk(task, needles, cone, coverage)}
+    measures["suitability_grade"] = suitability_grade(task.samples, rule)
     level = task.scene.anatomy.levels_at([trajectories[0].target_mm])[0]
     place = main_place(task, rule)
     target = level or (place[0] if place else Level.S1)
     findings = _findings(task, rule, needles, measures)
-    reasons = _reasons(task, rule, needles, measures, target, place, cone)
+    reasons = _reasons(task, rule, needles, measures, target, cone)
     return Plan(rule.approach, side, target, needles, measures, reasons, findings)
 
 
-def _risk(needles: tuple[NeedlePlan, ...], cone: Tolerance, coverage: float) -> dict[str, float]:
+def _risk(task: Task, needles: tuple[NeedlePlan, ...], cone: Tolerance, coverage: float) -> dict[str, float]:
     touches = [c for needle in needles for c in needle.clearances]
+    margins = [worst_margin_sigmas(needle.trajectory, needle.clearances, task.error) for needle in needles]
     return {
+        "needle_count": float(len(needles)),
+        "worst_margin_sigmas": min(margins),
         "coverage_share": coverage,
         "planned_volume_ml": sum(i.volume_ml for needle in needles for i in needle.injections),
         "breach_probability": max((c.breach_probability or 0.0 for c in touches), default=0.0),
@@ -102,12 +108,10 @@ def _reasons(
     needles: tuple[NeedlePlan, ...],
     measures: dict[str, float],
     target: Level,
-    place: tuple[Level, DenisZone] | None,
     cone: Tolerance,
 ) -> tuple[str, ...]:
     lead = needles[0]
-    lines = [wording.suitability(rule, *place)] if place else []
-    lines.append(wording.course(lead, measures))
+    lines = [*suitability_words(task, rule), wording.course(lead, measures), wording.skin_marks(measures)]
     if rule.midline:
         lines.append(wording.hiatus_course(measures, target))
     if lead.clearances:
@@ -122,6 +126,20 @@ def _reasons(
     if len(needles) > 1:
         lines.append(f"{len(needles)} needles, because one alone leaves too much of the lesion out of reach.")
     return tuple(lines)
+
+
+def suitability_words(task: Task, rule: ApproachRule) -> tuple[str, ...]:
+    """How well the approach suits where the lesion lies, with the shares; nothing where no level is known."""
+    main, reached = main_place(task), main_place(task, rule)
+    places = task.samples.places
+    if main is None:
+        return ()
+    total = sum(places.values())
+    words = wording.suitability(rule, *main, places[main] / total)
+    if reached is not None and reached != main and rule.grade(*main) is None:
+        share = 100 * places[reached] / total
+        words += f" It reaches the {reached[0]} {wording.ZONE_WORDS[reached[1]]}, {share:.0f} % of it."
+    return (words,)
 
 
 def _findings(
@@ -146,7 +164,51 @@ def _findings(
             )
         )
     found.extend(_unknown(task, rule))
-    return tuple(found)
+    found.extend(_unseen(task, rule, needles))
+    found.extend(_foraminal_part(task))
+    found.extend((*approach_statements(rule), *root_statements(task.scene, needles)))
+    return (*found, *guidance_statements(task.error.guidance))
+
+
+def _unseen(task: Task, rule: ApproachRule, needles: tuple[NeedlePlan, ...]) -> list[Finding]:
+    """On the way through the canal: roots near the needle whose place nobody saw."""
+    if not rule.midline:
+        return []
+    tubes = {tube.name: tube for tube in task.scene.tubes if tube.group == ROOTS and not tube.seen}
+    found = []
+    for needle in needles:
+        for clearance in needle.clearances:
+            tube = tubes.get(clearance.structure)
+            if tube is not None and clearance.distance_mm < clearance.required_mm + 2 * tube.uncertainty_mm:
+                found.append(
+                    Finding(
+                        Severity.CAUTION,
+                        "APPROACH-UNSEEN",
+                        f"The {tube.name} was not seen in this scan, its place is known to "
+                        f"{tube.uncertainty_mm:.1f} mm only; the needle keeps {clearance.distance_mm:.1f} mm from "
+                        "where it most likely leaves the canal. Stay in the midline, below the thecal sac.",
+                        tube.name,
+                        clearance.where_mm,
+                    )
+                )
+    return found
+
+
+def _foraminal_part(task: Task) -> list[Finding]:
+    """A caution where much of the lesion lies between the foramina, beside the roots."""
+    places = task.samples.places
+    share = sum(n for (_, zone), n in places.items() if zone is DenisZone.FORAMINA) / max(sum(places.values()), 1)
+    if share < value("assumptions.approach_foraminal_share"):
+        return []
+    return [
+        Finding(
+            Severity.CAUTION,
+            "APPROACH-ZONE",
+            f"{100 * share:.0f} % of the lesion lies in the foraminal zone (Denis zone II): no approach fills it "
+            "without cement beside a root; keep the tip out of that zone where the rest can be filled.",
+            evidence=("assumptions.approach_foraminal_share",),
+        )
+    ]
 
 
 def _standoff(needle: NeedlePlan) -> list[Finding]:

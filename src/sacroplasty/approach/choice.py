@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,12 @@ import numpy.typing as npt
 from sacroplasty.approach.hiatus import through_hiatus
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import Scene
-from sacroplasty.approach.search import Candidates, Reason, margin_field, required_mm, search
-from sacroplasty.approach.skin import local_coordinates, skin_normals, skin_points
+from sacroplasty.approach.search import Candidates, Reason
+from sacroplasty.approach.skin import local_coordinates
 from sacroplasty.approach.target import LesionSamples
 from sacroplasty.approach.tissue import Tissue
 from sacroplasty.evidence import value
-from sacroplasty.plan import SACRAL_LEVELS, Needle, Side, Trajectory
+from sacroplasty.plan import SACRAL_LEVELS, Side, Trajectory
 from sacroplasty.space import Points
 
 # Margin beyond the required clearance by which its worth falls to 1/e, mm: from red (2) to green (5). More room always
@@ -29,9 +28,7 @@ _UNCOVERED, _MARGIN, _DEGREES, _LENGTH, _OFF_WAY = 4.0, 4.0, 1 / 30.0, 1 / 150.0
 # Candidates whose coverage is worked out, and the samples it is counted on.
 _SHORTLIST, _COVERAGE_SAMPLES = 3000, 300
 # Two plans are clearly different when tips, entries or directions differ by this much.
-_APART_ENTRY_MM, _APART_TIP_MM, _APART_DEG = 15.0, 8.0, 8.0
-# The fine search around a finalist: skin patch, tip patch and cell, mm.
-_FINE_ENTRY_MM, _FINE_TIP_MM, _FINE_CELL_MM = 7.0, 4.0, 2.0
+APART_ENTRY_MM, APART_TIP_MM, _APART_DEG = 15.0, 8.0, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +146,8 @@ def _coverage(scene: Scene, samples: LesionSamples, entries: Points, tips: Point
     step, reach = value("assumptions.approach_withdrawal_step"), value("assumptions.approach_reach")
     some = samples.points_mm[:: max(len(samples.points_mm) // _COVERAGE_SAMPLES, 1)]
     back = (entries - tips) / np.linalg.norm(entries - tips, axis=1, keepdims=True)
+    middle = some.mean(axis=0)
+    others = some - middle
     near = np.zeros((len(tips), len(some)), dtype=bool)
     still = np.ones(len(tips), dtype=bool)
     for n in range(6):
@@ -157,8 +156,9 @@ def _coverage(scene: Scene, samples: LesionSamples, entries: Points, tips: Point
             still &= scene.lesion.mask.contains(at)
         if not still.any():
             break
-        distance = ((at[still][:, None, :] - some[None]) ** 2).sum(-1)
-        near[still] |= distance <= reach**2
+        here = at[still] - middle
+        squared = (here**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2.0 * here @ others.T
+        near[still] |= squared <= reach**2
     return np.asarray(near.mean(axis=1))
 
 
@@ -183,8 +183,8 @@ def different(pool: Pool, count: int) -> npt.NDArray[np.intp]:
     while len(chosen) < count and free.any():
         n = int(np.argmax(free))
         chosen.append(n)
-        close = np.linalg.norm(pool.entries_mm - pool.entries_mm[n], axis=1) < _APART_ENTRY_MM
-        close &= np.linalg.norm(pool.tips_mm - pool.tips_mm[n], axis=1) < _APART_TIP_MM
+        close = np.linalg.norm(pool.entries_mm - pool.entries_mm[n], axis=1) < APART_ENTRY_MM
+        close &= np.linalg.norm(pool.tips_mm - pool.tips_mm[n], axis=1) < APART_TIP_MM
         close &= u @ u[n] > np.cos(np.radians(_APART_DEG))
         free &= ~close
         free[n] = False
@@ -194,33 +194,10 @@ def different(pool: Pool, count: int) -> npt.NDArray[np.intp]:
 def clearly_apart(a: Trajectory, b: Trajectory) -> bool:
     """Whether two paths still differ by half of what made their coarse forerunners different."""
     return (
-        math.dist(a.entry_mm, b.entry_mm) >= _APART_ENTRY_MM / 2
-        or math.dist(a.target_mm, b.target_mm) >= _APART_TIP_MM / 2
+        math.dist(a.entry_mm, b.entry_mm) >= APART_ENTRY_MM / 2
+        or math.dist(a.target_mm, b.target_mm) >= APART_TIP_MM / 2
         or float(a.direction @ b.direction) <= math.cos(math.radians(_APART_DEG / 2))
     )
-
-
-@lru_cache(maxsize=2)
-def _fine_skin(scene: Scene) -> Points:
-    return skin_points(scene.anatomy.body, scene.anatomy.frame, _FINE_CELL_MM)
-
-
-def refined(
-    scene: Scene, rule: ApproachRule, needle: Needle, samples: LesionSamples, pool: Pool, index: int
-) -> tuple[Points, Points]:
-    """Entry and tip (3,) of the best candidate in a fine patch around one of the pool; itself where none is better."""
-    entry, tip = pool.entries_mm[index], pool.tips_mm[index]
-    skin = _fine_skin(scene)
-    patch = skin[np.linalg.norm(skin - entry, axis=1) <= _FINE_ENTRY_MM]
-    tips = samples.points_mm[np.linalg.norm(samples.points_mm - tip, axis=1) <= _FINE_TIP_MM]
-    tips = np.concatenate([tip[None], tips])
-    side = side_of(scene, rule, entry)
-    field = margin_field(scene, tuple(sorted(required_mm(scene, rule).items())))
-    found = search(scene, rule, needle, field, (patch, skin_normals(scene.anatomy.body, patch)), tips, side)
-    fine = pool_of(scene, rule, samples, [found])
-    if not len(fine) or fine.cost[0] >= pool.cost[index]:
-        return entry, tip
-    return fine.entries_mm[0], fine.tips_mm[0]
 
 
 def side_of(scene: Scene, rule: ApproachRule, entry_mm: npt.ArrayLike) -> Side:

@@ -108,14 +108,41 @@ def clearances(scene: Scene, rule: ApproachRule, needle: Needle, trajectory: Tra
             bound = least - scene.bound_mm - needle.radius_mm
             estimate = bound + scene.bound_mm - VOXEL_BIAS * scene.spacing_mm
             found.append(Clearance(label, bound, depth, as_point(where), required[name], estimate_mm=estimate))
+    found.extend(_beyond(scene, needle, trajectory, required))
     length = float(np.linalg.norm(end - np.asarray(trajectory.entry_mm)))
     for tube in scene.tubes:
         if tube.group in required:
             distance, f = polyline_distance(np.asarray(trajectory.entry_mm), end, tube.points_mm)
-            exact = distance - tube.radius_mm - needle.radius_mm
+            exact = distance - tube.keep_out_mm(rule.midline) - needle.radius_mm
             place = as_point(trajectory.point_at(f * length))
             found.append(Clearance(tube.name, exact, f * length, place, required[tube.group], estimate_mm=exact))
-    return tuple(sorted(found, key=lambda c: (c.distance_mm - c.required_mm, c.structure)))
+    nearest: dict[str, Clearance] = {}
+    for clearance in sorted(found, key=lambda c: (c.distance_mm - c.required_mm, c.structure)):
+        nearest.setdefault(clearance.structure, clearance)
+    return tuple(nearest.values())
+
+
+def _beyond(scene: Scene, needle: Needle, trajectory: Trajectory, required: dict[str, float]) -> list[Clearance]:
+    """Clearances from vessels, bowel and metal outside the crop of the fields, as far as they are near the path."""
+    start, end = np.asarray(trajectory.entry_mm, dtype=np.float64), judged_end(trajectory)
+    along = end - start
+    found = []
+    for name, points in scene.beyond_mm.items():
+        if name not in required:
+            continue
+        low, high = np.minimum(start, end) - FAR_MM, np.maximum(start, end) + FAR_MM
+        near = points[((points >= low) & (points <= high)).all(axis=1)]
+        if not len(near):
+            continue
+        share = np.clip((near - start) @ along / float(along @ along), 0.0, 1.0)
+        distance = np.linalg.norm(near - start - share[:, None] * along, axis=1)
+        n = int(distance.argmin())
+        depth = float(share[n] * np.linalg.norm(along))
+        bound = float(distance[n]) - scene.bound_mm - needle.radius_mm
+        estimate = bound + scene.bound_mm - VOXEL_BIAS * scene.spacing_mm
+        where = as_point(trajectory.point_at(depth))
+        found.append(Clearance(name, bound, depth, where, required[name], estimate_mm=estimate))
+    return found
 
 
 def _tunnel_name(scene: Scene, where: npt.NDArray[np.float64]) -> str:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from sacroplasty.anatomy import Anatomy
-from sacroplasty.approach.assemble import Task, assembled, main_place, usual_lengths_mm
-from sacroplasty.approach.choice import Pool, clearly_apart, different, pareto, pool_of, refined, side_of
+from sacroplasty.approach.assemble import Task, assembled, usual_lengths_mm
+from sacroplasty.approach.choice import (
+    APART_ENTRY_MM,
+    APART_TIP_MM,
+    Pool,
+    clearly_apart,
+    different,
+    pareto,
+    pool_of,
+    side_of,
+)
 from sacroplasty.approach.hiatus import hiatus_refusal, off_hiatus_mm
-from sacroplasty.approach.joint import with_partner
+from sacroplasty.approach.joint import with_partners
 from sacroplasty.approach.judge import judge
+from sacroplasty.approach.ranking import best_first, merit, ranked
+from sacroplasty.approach.refine import refined
 from sacroplasty.approach.refusal import diagnosis, nothing_to_reach, refused
 from sacroplasty.approach.rules import RULES, ApproachRule
 from sacroplasty.approach.scene import scene_of
@@ -25,10 +37,8 @@ from sacroplasty.plan import Approach, Finding, Needle, Plan, Severity, Side, Tr
 from sacroplasty.space import Volume
 
 Progress = Callable[[float, str], None]
-# Plans shown per approach, and finalists refined for them.
-ALTERNATIVES = 3
-# What counts beside the grade (1 to 3) when approaches are ranked: uncovered lesion, probability of a breach.
-_UNCOVERED, _BREACH = 2.0, 1.5
+# Plans shown per approach; twice as many are completed, and at most this many finalists refined for them.
+ALTERNATIVES, _FINALISTS = 3, 24
 # How far below the required clearance the search for a nearest miss looks, mm.
 _MISS_MM = -25.0
 DEFAULT_GAUGE = 13
@@ -53,24 +63,14 @@ def plan_trajectories(
     """
     task = task_of(ct, anatomy, lesion, needle, guidance)
     wanted = tuple(RULES) if approaches is None else tuple(approaches)
-    leads: list[tuple[float, Plan]] = []
-    others: list[tuple[float, Plan]] = []
-    refusals: list[Plan] = []
+    plans: list[Plan] = []
     for n, approach in enumerate(wanted):
         if progress is not None:
             progress(n / len(wanted), f"{approach} approach")
-        plans = _plans_of(task, RULES[approach], alternatives)
-        for place, plan in enumerate(plans):
-            if not plan.feasible:
-                refusals.append(plan)
-            else:
-                (leads if place == 0 else others).append((_merit(task, plan), plan))
+        plans.extend(_plans_of(task, RULES[approach], alternatives))
     if progress is not None:
         progress(1.0, "ranked")
-    order = [plan for _, plan in sorted(leads, key=lambda p: p[0])]
-    places = {plan.approach: n for n, plan in enumerate(order)}
-    order += [plan for _, plan in sorted(others, key=lambda p: (places[p[1].approach], p[0]))]
-    return tuple(plan.with_(rank=n) for n, plan in enumerate([*order, *refusals], start=1))
+    return ranked(plans)
 
 
 def evaluate_path(
@@ -134,45 +134,39 @@ def _near_side(task: Task) -> Side:
 
 
 def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -> list[Plan]:
-    """The finalists refined, judged exactly, completed and ordered."""
+    """The finalists refined, judged exactly, completed and ordered; the best with the further needles worth having."""
     front = pool.only(pareto(pool.objectives))
     plans: list[Plan] = []
-    for index in different(front, 2 * alternatives):
-        entry, tip = refined(task.scene, rule, task.needle, task.samples, front, int(index))
-        trajectory = Trajectory(tuple(entry), tuple(tip))
-        if not judge(task.scene, rule, task.needle, trajectory).legal:
-            trajectory = Trajectory(tuple(front.entries_mm[index]), tuple(front.tips_mm[index]))
-            if not judge(task.scene, rule, task.needle, trajectory).legal:
-                continue
-        # Two finalists may be refined into one.
-        if any(not clearly_apart(trajectory, plan.first.trajectory) for plan in plans):
-            continue
-        side = side_of(task.scene, rule, trajectory.entry_mm)
-        plans.append(assembled(task, rule, (trajectory,), side))
-        if len(plans) >= alternatives:
+    for index in different(front, _FINALISTS):
+        if len(plans) >= 2 * alternatives:
             break
+        trajectory = _settled(task, rule, front, int(index), free=not plans)
+        # Two finalists may be refined into one.
+        if trajectory is None or any(not clearly_apart(trajectory, plan.first.trajectory) for plan in plans):
+            continue
+        plans.append(assembled(task, rule, (trajectory,), side_of(task.scene, rule, trajectory.entry_mm)))
     if not plans:
         trajectory = Trajectory(tuple(pool.entries_mm[0]), tuple(pool.tips_mm[0]))
         judgement = judge(task.scene, rule, task.needle, trajectory)
-        sentence = "The best path fails its exact check by a fraction of a voxel."
+        sentence = "Every path fails its exact check by a fraction of a voxel."
         return [refused(task, rule, _near_side(task), sentence, judged=judgement)]
-    plans.sort(key=lambda plan: _merit(task, plan))
+    plans = best_first(plans)[:alternatives]
     if plans[0].measures["coverage_share"] < value("assumptions.approach_coverage_enough"):
-        joint = with_partner(task, rule, pool, plans[0])
-        if _merit(task, joint) < _merit(task, plans[0]):
+        joint = with_partners(task, rule, pool, plans[0])
+        if merit(joint) < merit(plans[0]):
             plans[0] = joint
     return plans
 
 
-def _merit(task: Task, plan: Plan) -> float:
-    """What plans are ranked by, smaller is better: the approach's grade, uncovered lesion, probability of a breach."""
-    place = main_place(task, RULES[plan.approach])
-    grade = RULES[plan.approach].grade(*place) if place else None
-    return (
-        (grade or 4)
-        + _UNCOVERED * (1.0 - plan.measures["coverage_share"])
-        + _BREACH * plan.measures["breach_probability"]
-    )
+def _settled(task: Task, rule: ApproachRule, pool: Pool, index: int, *, free: bool) -> Trajectory | None:
+    """A finalist refined, freely or nearby, or as it was where that fails its exact check; None where both fail."""
+    reach = (math.inf, math.inf) if free else (APART_ENTRY_MM / 2, APART_TIP_MM / 2)
+    entry, tip = refined(task.scene, rule, task.needle, task.samples, pool, index, reach)
+    for ends in ((entry, tip), (pool.entries_mm[index], pool.tips_mm[index])):
+        trajectory = Trajectory(tuple(ends[0]), tuple(ends[1]))
+        if judge(task.scene, rule, task.needle, trajectory).legal:
+            return trajectory
+    return None
 
 
 def _broken_rules(task: Task, rule: ApproachRule, trajectory: Trajectory) -> tuple[Finding, ...]:

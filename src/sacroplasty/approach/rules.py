@@ -47,7 +47,8 @@ class ApproachRule:
 
     `lateral_mm` is how far from the midline the skin may be entered. `suits` maps a level and Denis zone to how well it
     suits (1 first choice, 2 second, 3 last); a pair that is missing is not reached by it. `views` are the radiographs
-    the operator works with; `position` and `preparation` set the patient up.
+    the operator works with; `position` and `preparation` set the patient up. `merits` and `drawbacks` name what the
+    literature says for and against it (`evidence/approach_counsel.toml`).
     """
 
     approach: Approach
@@ -64,6 +65,8 @@ class ApproachRule:
     position: str = "prone"
     midline: bool = False
     exclusions: tuple[str, ...] = field(default=())
+    merits: tuple[str, ...] = field(default=())
+    drawbacks: tuple[str, ...] = field(default=())
 
     @property
     def zones(self) -> frozenset[DenisZone]:
@@ -121,13 +124,16 @@ RULES: Mapping[Approach, ApproachRule] = {
             "posterolateral gluteal skin",
             "posterior ilium, outer table",
             (40.0, 250.0),
-            Course((15.0, 65.0), (-35.0, 35.0), 45.0, 0.0),
+            # As far lateral as experts draw iliosacral corridors: these run almost transversely.
+            Course((15.0, 85.0), (-35.0, 35.0), 45.0, 0.0),
             _ACROSS_JOINT,
             _OFF_CANAL,
             {(_S1, _CENTRAL): 1, (_S2, _CENTRAL): 2, (_S1, _ALA): 3, (_S2, _ALA): 3, (_S1, _FORAMINA): 2},
             ("AP with the S1 foramen", "lateral", "inlet", "outlet", "ipsilateral oblique"),
             "lumbosacral and gluteal region",
             exclusions=("S1 corridor absent (dysmorphic sacrum)", "infected gluteal skin"),
+            merits=("lateral_reaches_body", "trans_sacroiliac_series", "leakage_alike"),
+            drawbacks=("lateral_crosses_joint_and_foramina", "lateral_nerve_and_ilium", "lateral_hidden_landmarks"),
         ),
         ApproachRule(
             Approach.TRANSILIAC,
@@ -142,6 +148,8 @@ RULES: Mapping[Approach, ApproachRule] = {
             ("lateral", "AP with the S1 foramen", "inlet", "outlet"),
             "lateral gluteal region",
             exclusions=("S1 corridor absent (dysmorphic sacrum)", "infected gluteal skin"),
+            merits=("lateral_reaches_body", "transiliac_axial_course", "leakage_alike"),
+            drawbacks=("lateral_crosses_joint_and_foramina", "lateral_nerve_and_ilium", "lateral_hidden_landmarks"),
         ),
         ApproachRule(
             Approach.INTERPEDICULAR,
@@ -161,6 +169,8 @@ RULES: Mapping[Approach, ApproachRule] = {
                 "infected perineal skin",
                 "thecal sac low",
             ),
+            merits=("interpedicular_off_foramina", "interpedicular_ventral_wall", "interpedicular_visible"),
+            drawbacks=("interpedicular_series",),
         ),
         ApproachRule(
             Approach.POSTERIOR_SHORT_AXIS,
@@ -175,6 +185,8 @@ RULES: Mapping[Approach, ApproachRule] = {
             ("AP", "lateral", "outlet"),
             "lumbosacral region",
             exclusions=("infected skin over the sacrum",),
+            merits=("posterior_made_for_ala", "leakage_alike"),
+            drawbacks=("posterior_short_axis_breach",),
         ),
         ApproachRule(
             Approach.POSTERIOR_LONG_AXIS,
@@ -189,6 +201,8 @@ RULES: Mapping[Approach, ApproachRule] = {
             ("lateral", "AP", "inlet"),
             "lumbosacral region",
             exclusions=("infected skin over the sacrum",),
+            merits=("posterior_made_for_ala", "leakage_alike"),
+            drawbacks=("posterior_long_axis_series",),
         ),
         ApproachRule(
             Approach.ANTERIOR_OBLIQUE,
@@ -203,6 +217,8 @@ RULES: Mapping[Approach, ApproachRule] = {
             ("AP with the S1 foramen", "lateral", "ipsilateral oblique", "outlet"),
             "lumbosacral region",
             exclusions=("infected skin over the sacrum",),
+            merits=("anterior_oblique_reaches_body", "leakage_alike"),
+            drawbacks=("anterior_oblique_low_body", "anterior_oblique_roots"),
         ),
     )
 }

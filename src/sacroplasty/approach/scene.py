@@ -12,15 +12,15 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from sacroplasty.anatomy import Anatomy, Foramen, RootCourse
 from sacroplasty.approach.distance import VOXEL_BOUND, Field, signed_distance_mm
-from sacroplasty.approach.skin import skin_normals, skin_points
-from sacroplasty.approach.tissue import Tissue, tissue_map
+from sacroplasty.approach.skin import MIDLINE_CELL_MM, MIDLINE_MM, skin_normals, skin_points, whole_skin
+from sacroplasty.approach.tissue import Tissue, canal_half_width_mm, tissue_map
 from sacroplasty.errors import AnatomyError, GeometryError
-from sacroplasty.evidence import value
 from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Level, Side
+from sacroplasty.plan import Level, Side, State
 from sacroplasty.space import Box, Grid, Points, Volume
 
 # The fields cover the sacrum with these margins to left and right, front and back, foot and head, mm: beyond them a
@@ -36,14 +36,27 @@ ROOTS, FORAMINA = "nerve roots", "foramina"
 
 @dataclass(frozen=True, eq=False)
 class Tube:
-    """A root or foramen: polyline (n, 3) LPS mm, radius already widened by its uncertainty; `group` is its kind."""
+    """A root or foramen: polyline (n, 3) LPS mm, radius, uncertainty of its place; `group` is its kind.
+
+    `seen` is False where the place is inferred or re-opened, not measured.
+    """
 
     name: str
     group: str
     points_mm: Points
     radius_mm: float
+    uncertainty_mm: float
     level: Level
     side: Side
+    seen: bool
+
+    def keep_out_mm(self, through_canal: bool) -> float:
+        """Radius of what a needle must not enter: widened by the uncertainty.
+
+        On the way through the canal a root that nobody saw counts where it most likely runs: its place is uncertain by
+        more than the canal is wide, and the uncertainty goes into the probability of touching it instead.
+        """
+        return self.radius_mm + (0.0 if through_canal and not self.seen else self.uncertainty_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +65,9 @@ class Scene:
 
     tissue: (i, j, k) of the anatomy's grid; fields: signed centre distances in mm on the crop `box`, by keep-out name;
     widening_mm: uncertainty of a field's structure, added to its required distance; skin_mm: entry candidates (n, 3)
-    with their outward normals.
+    with their outward normals; beyond_mm: voxel centres (n, 3) of vessels, bowel and metal outside that crop, by
+    keep-out name, for the finalists' exact check; midline_mm: entry candidates of the midline strip, closer together,
+    because its way is narrow.
     """
 
     ct: Volume
@@ -62,9 +77,12 @@ class Scene:
     box: Box
     fields: Mapping[str, Field]
     widening_mm: Mapping[str, float]
+    beyond_mm: Mapping[str, Points]
     tubes: tuple[Tube, ...]
     skin_mm: Points
     skin_normals: Points
+    midline_mm: Points
+    midline_normals: Points
 
     @property
     def grid(self) -> Grid:
@@ -123,9 +141,18 @@ def scene_of(ct: Volume, anatomy: Anatomy, lesion: Lesion) -> Scene:
     for field in fields.values():
         field.flags.writeable = False
     widening = {CANAL: anatomy.canal.uncertainty_mm if anatomy.canal is not None else 0.0}
-    skin = skin_points(anatomy.body, anatomy.frame)
-    normals = skin_normals(anatomy.body, skin)
-    return Scene(ct, anatomy, lesion, tissue, box, MappingProxyType(fields), widening, _tubes(anatomy), skin, normals)
+    skin, fine = (
+        points[whole_skin(anatomy, points)]
+        for points in (
+            skin_points(anatomy.body, anatomy.frame),
+            skin_points(anatomy.body, anatomy.frame, MIDLINE_CELL_MM, MIDLINE_MM),
+        )
+    )
+    normals = (skin_normals(anatomy.body, points, anatomy.frame) for points in (skin, fine))
+    return Scene(
+        ct, anatomy, lesion, tissue, box, MappingProxyType(fields), widening, _beyond(tissue, box, grid),
+        _tubes(anatomy), skin, next(normals), fine, next(normals),
+    )  # fmt: skip
 
 
 def _require_patient_axes(grid: Grid) -> None:
@@ -149,6 +176,18 @@ def _crop(anatomy: Anatomy, grid: Grid) -> Box:
         margin = int(np.ceil(_MARGIN_MM[axis] / grid.spacing_mm[axis]))
         box.append(slice(max(int(along[0]) - margin, 0), min(int(along[-1]) + margin + 1, grid.shape[axis])))
     return box[0], box[1], box[2]
+
+
+def _beyond(tissue: npt.NDArray[np.uint8], box: Box, grid: Grid) -> Mapping[str, Points]:
+    """Surface voxel centres (n, 3) of what a needle must keep off outside the crop of the fields."""
+    found = {}
+    for name, kind in ((VESSELS, Tissue.VESSEL), (BOWEL, Tissue.BOWEL), (METAL, Tissue.METAL)):
+        mask = tissue == kind
+        if mask.any():
+            mask &= ~ndimage.binary_erosion(mask)
+            mask[box] = False
+            found[name] = grid.patient_from_voxel.points(np.argwhere(mask))
+    return MappingProxyType({name: points for name, points in found.items() if len(points)})
 
 
 def _sac_mask(anatomy: Anatomy, part: npt.NDArray[np.uint8], grid: Grid) -> npt.NDArray[np.bool_]:
@@ -182,23 +221,20 @@ def _root_tube(root: RootCourse, anatomy: Anatomy) -> Tube | None:
         leaving = points[first - 1] + steps * (points[first] - points[first - 1])
         wall = leaving[int(np.argmax(~_in_canal(leaving, anatomy)))]
         points = np.concatenate([wall[None], points[first:]])
-    return Tube(root.name, ROOTS, points, root.radius_mm + root.uncertainty_mm, root.level, root.side)
+    seen = root.state is not State.INFERRED and root.state is not State.REOPENED
+    return Tube(root.name, ROOTS, points, root.radius_mm, root.uncertainty_mm, root.level, root.side, seen)
 
 
 def _in_canal(points: Points, anatomy: Anatomy) -> npt.NDArray[np.bool_]:
-    """Whether positions (n, 3) of a root's course lie in the labelled canal, or nearer to the midline than its walls.
-
-    Half the width between the cornua stands for the walls: in thick slices the low canal is labelled in patches.
-    """
+    """Whether positions (n, 3) of a root's course lie in the labelled canal, or between its walls."""
     labelled = anatomy.labels.at(points) == anatomy.labels.values.get("canal", -1)
-    width = anatomy.hiatus.width_mm if anatomy.hiatus is not None else np.nan
-    half_mm = min(width if np.isfinite(width) else np.inf, value("anatomy.hiatus_width")) / 2
-    return np.asarray(labelled | (np.abs(anatomy.frame.coordinates(points)[:, 1]) < half_mm))
+    return np.asarray(labelled | (np.abs(anatomy.frame.coordinates(points)[:, 1]) < canal_half_width_mm(anatomy)))
 
 
 def _foramen_tube(foramen: Foramen) -> Tube:
     """A foramen as a short tube of its larger half-axis."""
     centre, axis = np.asarray(foramen.centre_mm), np.asarray(foramen.axis)
     ends = np.stack([centre - _FORAMEN_INWARD_MM * axis, centre + _FORAMEN_OUTWARD_MM * axis])
-    radius = max(foramen.width_mm, foramen.height_mm) / 2 + foramen.uncertainty_mm
-    return Tube(foramen.name, FORAMINA, ends, radius, foramen.level, foramen.side)
+    radius = max(foramen.width_mm, foramen.height_mm) / 2
+    seen = foramen.state is not State.INFERRED and foramen.state is not State.REOPENED
+    return Tube(foramen.name, FORAMINA, ends, radius, foramen.uncertainty_mm, foramen.level, foramen.side, seen)

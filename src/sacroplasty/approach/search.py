@@ -21,6 +21,7 @@ from sacroplasty.space import Points
 
 # The walk along a path samples tissues this often, voxels.
 _TISSUE_STEP = 0.5
+_OFF_EVEN = 0.31
 # Air within this depth of the first sample is the skin's own roughness, mm.
 _SKIN_MM = 4.0
 
@@ -60,10 +61,11 @@ def required_mm(scene: Scene, rule: ApproachRule) -> dict[str, float]:
 
 
 @lru_cache(maxsize=12)
-def margin_field(scene: Scene, required: tuple[tuple[str, float], ...]) -> Field:
+def margin_field(scene: Scene, required: tuple[tuple[str, float], ...], through_canal: bool) -> Field:
     """Lower bound of (distance of a point to a keep-out minus what is required), least over the keep-outs, on the crop.
 
-    required: (name of the keep-out, mm) in any order; those not named are no obstacle.
+    required: (name of the keep-out, mm) in any order; those not named are no obstacle. through_canal: see
+    `Tube.keep_out_mm`.
     """
     needed = dict(required)
     shape = tuple(part.stop - part.start for part in scene.box)
@@ -76,9 +78,15 @@ def margin_field(scene: Scene, required: tuple[tuple[str, float], ...]) -> Field
             line = scene.voxels(tube.points_mm) - scene.offset
             for n in range(max(len(line) - 1, 1)):
                 end = line[min(n + 1, len(line) - 1)]
-                stamp_capsule(field, line[n], end, tube.radius_mm, needed[tube.group], scene.spacing_mm)
+                reach = tube.keep_out_mm(through_canal)
+                stamp_capsule(field, line[n], end, reach, needed[tube.group], scene.spacing_mm)
     field.flags.writeable = False
     return field
+
+
+def field_of(scene: Scene, rule: ApproachRule) -> Field:
+    """The margin field of an approach."""
+    return margin_field(scene, tuple(sorted(required_mm(scene, rule).items())), rule.midline)
 
 
 def stage_table(stages: tuple[Stage, ...]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -90,11 +98,13 @@ def stage_table(stages: tuple[Stage, ...]) -> tuple[npt.NDArray[np.int64], npt.N
 
 def entry_candidates(scene: Scene, rule: ApproachRule, side: Side) -> tuple[Points, Points]:
     """Skin points (n, 3) and normals of the side from which the approach comes; the midline has a strip of its own."""
-    local = local_coordinates(scene.anatomy.frame, scene.skin_mm)
-    lateral = local[:, 0] * (-1.0 if side is Side.RIGHT else 1.0)
-    lateral = np.abs(lateral) if side is Side.MIDLINE else lateral
+    midline = side is Side.MIDLINE
+    points = scene.midline_mm if midline else scene.skin_mm
+    normals = scene.midline_normals if midline else scene.skin_normals
+    local = local_coordinates(scene.anatomy.frame, points)
+    lateral = np.abs(local[:, 0]) if midline else local[:, 0] * (-1.0 if side is Side.RIGHT else 1.0)
     wanted = (lateral >= rule.lateral_mm[0]) & (lateral <= rule.lateral_mm[1])
-    return scene.skin_mm[wanted], scene.skin_normals[wanted]
+    return points[wanted], normals[wanted]
 
 
 def search(
@@ -136,7 +146,7 @@ def search_sides(
     scene: Scene, rule: ApproachRule, needle: Needle, tips_mm: Points, least_margin_mm: float = 0.0
 ) -> list[Candidates]:
     """The search from every side the approach may come from."""
-    field = margin_field(scene, tuple(sorted(required_mm(scene, rule).items())))
+    field = field_of(scene, rule)
     sides = (Side.MIDLINE,) if rule.midline else (Side.LEFT, Side.RIGHT)
     return [
         search(scene, rule, needle, field, entry_candidates(scene, rule, side), tips_mm, side, least_margin_mm)
@@ -188,7 +198,8 @@ def walk(
     stage, begun = 0, 0.0
     starts[0] = 0.0
     for n in range(count + 1):
-        f = n / count
+        # Off the even fractions, whose samples between voxel centres would be rounded to one side.
+        f = min((n + _OFF_EVEN) / count, 1.0)
         depth = f * length
         i = round(start[0] + f * (end[0] - start[0]))
         j = round(start[1] + f * (end[1] - start[1]))

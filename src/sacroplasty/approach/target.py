@@ -54,6 +54,7 @@ def denis_zones(anatomy: Anatomy, points_mm: npt.ArrayLike) -> npt.NDArray[np.in
     return zones
 
 
+@lru_cache(maxsize=4)
 def _foramen_borders(anatomy: Anatomy) -> tuple[list[float], list[float], list[float]]:
     """Arc lengths and distances from the midline of the medial and lateral rims of the anterior foramina."""
     rows = []
@@ -113,6 +114,20 @@ def tip_candidates(scene: Scene, samples: LesionSamples, rule: ApproachRule, rad
     points = points[deep]
     volume = samples.volume_ml * len(points) / len(samples.points_mm)
     return points[_spread(scene.anatomy.frame, points, samples.points_mm.mean(axis=0), volume, TIPS)]
+
+
+def tips_allowed(
+    scene: Scene, rule: ApproachRule, points_mm: Points, radius_mm: float, least_mm: float
+) -> npt.NDArray[np.bool_]:
+    """Which positions (n, 3) are tips of the approach: in the lesion's bone, level and zone suited, and the needle at
+    least `least_mm`, or the stand-off where that is less, behind the ventral cortex.
+    """
+    allowed = scene.lesion.mask.contains(points_mm) & (scene.tissue_at(points_mm) == Tissue.SACRUM)
+    levels, zones = scene.anatomy.levels_at(points_mm), denis_zones(scene.anatomy, points_mm)
+    pairs = zip(levels, zones, strict=True)
+    allowed &= [level is not None and rule.grade(level, DenisZone(int(zone))) is not None for level, zone in pairs]
+    standoff = min(value("assumptions.approach_ventral_tip_standoff"), least_mm)
+    return np.asarray(allowed & (ventral_room(scene, points_mm) - radius_mm >= standoff))
 
 
 def ventral_room(scene: Scene, points_mm: Points) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.anatomy import Anatomy
+from sacroplasty.evidence import value
 from sacroplasty.lesion import Lesion
 
 # A voxel between bones (interosseous ligament, joint recess) has bone this near in front of it; the pelvis has not:
@@ -74,14 +75,18 @@ _BONES = (Tissue.SACRUM, Tissue.ILIUM, Tissue.SPINE, Tissue.COCCYX, Tissue.SI_JO
 def tissue_map(anatomy: Anatomy, lesion: Lesion) -> npt.NDArray[np.uint8]:
     """Tissue of every voxel (i, j, k) of the anatomy's grid; j must run towards the patient's back.
 
-    Unlabelled voxels of the body are PELVIC where bone lies behind and none close in front, else SOFT. Lesion voxels
-    that lost their label but lie dorsal of the ventral curve count as sacrum: destroyed bone is still the target.
+    Root tunnels begin at the canal's lateral walls: what is labelled a tunnel between them is canal. Unlabelled voxels
+    of the body are PELVIC where bone lies behind and none close in front, else SOFT. Lesion voxels that lost their
+    label but lie dorsal of the ventral curve count as sacrum: destroyed bone is still the target.
     """
     labels = anatomy.labels
     table = np.zeros(int(max([*labels.names, int(labels.array.max())])) + 1, dtype=np.uint8)
     for label, name in labels.names.items():
         table[label] = _TISSUE_OF_LABEL.get(name, Tissue.SOFT)
     tissue = table[labels.array]
+    tunnels = np.argwhere(tissue == Tissue.TUNNEL)
+    aside = np.abs(anatomy.frame.coordinates(labels.grid.patient_from_voxel.points(tunnels))[:, 1])
+    tissue[tuple(tunnels[aside < canal_half_width_mm(anatomy)].T)] = Tissue.CANAL
     empty = (tissue == Tissue.OUTSIDE) & anatomy.body.array
     eaten = np.argwhere(empty & lesion.mask.array)
     if len(eaten):
@@ -92,6 +97,15 @@ def tissue_map(anatomy: Anatomy, lesion: Lesion) -> npt.NDArray[np.uint8]:
     tissue[empty] = Tissue.SOFT
     tissue[empty & _pelvic_side(tissue, labels.grid.spacing_mm[1])] = Tissue.PELVIC
     return tissue
+
+
+def canal_half_width_mm(anatomy: Anatomy) -> float:
+    """How far from the midline the low canal's walls stand at least: half the width between the cornua.
+
+    In thick slices the low canal is labelled in patches, so that its label does not show its walls.
+    """
+    width = anatomy.hiatus.width_mm if anatomy.hiatus is not None else np.nan
+    return min(width if np.isfinite(width) else np.inf, value("anatomy.hiatus_width")) / 2
 
 
 def _pelvic_side(tissue: npt.NDArray[np.uint8], spacing_mm: float) -> npt.NDArray[np.bool_]:

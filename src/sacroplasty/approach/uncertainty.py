@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,12 @@ _MEAN_OF_TWO_AXES = math.sqrt(math.pi / 2.0)
 DRAWS, SEED = 1000, 20080901
 # Directions and bisection steps of the tolerance cone.
 _AZIMUTHS, _HALVINGS, _WIDEST_DEG, _WIDEST_MM = 16, 9, 15.0, 15.0
+# What stands for "nothing near" in normalised clearance.
+WIDE_SIGMAS = 10.0
+# Of a structure outside the fields the part this near to the path's nearest place is drawn against, mm.
+_NEAR_MM = 20.0
+# A structure's displacement is cut off at this many standard deviations per axis.
+_WIDEST_DRAW = 4.0
 # Standard normal quantile of the breach limit, one-sided 1 %.
 _QUANTILE_1_PERCENT = 2.326
 
@@ -51,6 +57,8 @@ _PRESETS: Mapping[str, tuple[str, str, str]] = {
     ),
     "ct": ("approach.ct_error", "approach.ct_angle_error", ""),
     "ct-laser": ("approach.ct_laser_error", "approach.laser_angle_error", ""),
+    # The needle is placed under CT, the cement watched under fluoroscopy.
+    "ct-and-fluoroscopy": ("approach.ct_error", "approach.ct_angle_error", ""),
     "cone-beam-ct": ("approach.cone_beam_ct_error", "approach.laser_angle_error", ""),
     "navigation": ("approach.navigation_error", "approach.laser_angle_error", "approach.registration_error"),
 }
@@ -89,6 +97,30 @@ def placements(
     return np.asarray(trajectory.entry_mm) + moved, judged_end(trajectory) + moved + aimed
 
 
+def sigma_mm(trajectory: Trajectory, error: PlacementError, depth_mm: float) -> float:
+    """Standard deviation per axis of the shaft at a depth: the shift, the aim's share, the drift, the registration."""
+    share = depth_mm / trajectory.length_mm
+    aim = min(math.radians(error.angle_deg) * trajectory.length_mm, error.tip_mm)
+    drift = value("assumptions.approach_bevel_drift") * trajectory.length_mm**2
+    shift = math.sqrt(max(error.tip_mm**2 - aim**2, 0.0))
+    return math.sqrt(shift**2 + (share * math.hypot(aim, drift)) ** 2 + error.registration_mm**2)
+
+
+def worst_margin_sigmas(trajectory: Trajectory, clearances: Iterable[Clearance], error: PlacementError) -> float:
+    """Least clearance beyond what is required, in standard deviations of the shaft there; `WIDE_SIGMAS` if none."""
+    return min(
+        ((c.distance_mm - c.required_mm) / max(sigma_mm(trajectory, error, c.depth_mm), 1e-3) for c in clearances),
+        default=WIDE_SIGMAS,
+    )
+
+
+def _moves(scene: Scene, draws: int, seed: int, sigma: float) -> npt.NDArray[np.float64]:
+    """Displacements (draws, 3) of a structure; half of them mirror the other half across the sagittal plane."""
+    half = np.random.default_rng(seed + 1).standard_normal((draws - draws // 2, 3)).clip(-_WIDEST_DRAW, _WIDEST_DRAW)
+    both = np.concatenate([half, half * np.array([-1.0, 1.0, 1.0])])[:draws]
+    return np.asarray(sigma * both @ scene.anatomy.frame.axes)
+
+
 def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Two unit vectors (2, 3) across a direction, the first in the sagittal plane as far as the direction allows."""
     frame = scene.anatomy.frame
@@ -100,10 +132,17 @@ def _across(scene: Scene, direction: npt.NDArray[np.float64]) -> npt.NDArray[np.
 
 
 def with_breach(
-    scene: Scene, needle: Needle, judgement: Judgement, error: PlacementError, draws: int = DRAWS, seed: int = SEED
+    scene: Scene,
+    rule: ApproachRule,
+    needle: Needle,
+    judgement: Judgement,
+    error: PlacementError,
+    draws: int = DRAWS,
+    seed: int = SEED,
 ) -> tuple[Clearance, ...]:
     """The clearances with the probability that the needle, as placed, touches each structure, and its 95 % bound.
 
+    A structure whose keep-out does not hold its uncertainty (`Tube.keep_out_mm`) is moved by it in every draw.
     Touching is judged on the clearance's lower bound, so the probability errs to the high side. The upper bound is
     Clopper-Pearson's, one-sided.
     """
@@ -117,10 +156,17 @@ def with_breach(
     result = []
     for clearance in judgement.clearances:
         tube = tubes.get(clearance.structure)
-        if clearance.distance_mm > farthest:
+        left_out = 0.0 if tube is None else tube.radius_mm + tube.uncertainty_mm - tube.keep_out_mm(rule.midline)
+        if clearance.distance_mm > farthest + _WIDEST_DRAW * left_out:
             hits = 0
         elif tube is not None:
-            hits = _touches_tube(entries, ends, tube.points_mm, tube.radius_mm + needle.radius_mm)
+            moves = _moves(scene, draws, seed, left_out)
+            reach = tube.keep_out_mm(rule.midline) + needle.radius_mm
+            hits = _touches_tube(entries + moves, ends + moves, tube.points_mm, reach)
+        elif clearance.structure in scene.beyond_mm and _beyond_fields(scene, clearance):
+            points = scene.beyond_mm[clearance.structure]
+            near = points[np.linalg.norm(points - np.asarray(clearance.where_mm), axis=1) < _NEAR_MM]
+            hits = _touches_points(entries, ends, np.ascontiguousarray(near), float(threshold))
         else:
             name = TUNNELS if clearance.structure not in scene.fields else clearance.structure
             hits = _touches_field(scene.fields[name], starts, stops, scene.spacing_mm, threshold)
@@ -139,6 +185,29 @@ def _touches_tube(entries, ends, line, distance):  # type: ignore[no-untyped-def
     for n in prange(len(entries)):
         if polyline_distance(entries[n], ends[n], line)[0] < distance:
             hits += 1
+    return hits
+
+
+def _beyond_fields(scene: Scene, clearance: Clearance) -> bool:
+    """Whether the nearest place of a structure lies outside the crop of the fields, or there is no field of it."""
+    shape = np.array([part.stop - part.start for part in scene.box])
+    place = scene.voxels(clearance.where_mm) - scene.offset
+    return clearance.structure not in scene.fields or not bool(((place >= 0) & (place < shape)).all())
+
+
+@njit(cache=True)
+def _touches_points(starts, ends, points, reach):  # type: ignore[no-untyped-def]
+    """How many needles come within reach of any of the points."""
+    hits = 0
+    for n in range(len(starts)):
+        d = ends[n] - starts[n]
+        dd = (d * d).sum()
+        for k in range(len(points)):
+            r = points[k] - starts[n]
+            f = min(max((r * d).sum() / dd, 0.0), 1.0)
+            if ((r - f * d) ** 2).sum() < reach * reach:
+                hits += 1
+                break
     return hits
 
 
@@ -195,7 +264,7 @@ def tolerance_cone(
     What remains uncertain once the needle's own error is taken as the deviation is the registration: the needle must
     keep 2.33 of its standard deviations (1 %, one-sided) from every structure.
     """
-    field = margin_field(scene, tuple((name, 0.0) for name in rule.margins))
+    field = margin_field(scene, tuple((name, 0.0) for name in rule.margins), rule.midline)
     threshold = needle.radius_mm + _QUANTILE_1_PERCENT * error.registration_mm
     across = _across(scene, trajectory.direction)
     azimuths = 2 * math.pi * np.arange(_AZIMUTHS) / _AZIMUTHS

@@ -17,12 +17,15 @@ ZONE_WORDS = {
 _GRADE_WORDS = {1: "First choice", 2: "Second choice", 3: "A last choice"}
 
 
-def suitability(rule: ApproachRule, level: Level, zone: DenisZone) -> str:
-    """How well the approach suits the place."""
+def suitability(rule: ApproachRule, level: Level, zone: DenisZone, share: float) -> str:
+    """How well the approach suits the place where most of the lesion lies."""
     grade = rule.grade(level, zone)
     if grade is None:
-        return f"The {rule.title} approach is not meant for the {level} {ZONE_WORDS[zone]}."
-    return f"{_GRADE_WORDS[grade]} for a lesion of the {level} {ZONE_WORDS[zone]}."
+        return (
+            f"The {rule.title} approach is not meant for the {level} {ZONE_WORDS[zone]}, where {100 * share:.0f} % of "
+            "the lesion lies."
+        )
+    return f"{_GRADE_WORDS[grade]} for the {level} {ZONE_WORDS[zone]}, where {100 * share:.0f} % of the lesion lies."
 
 
 def course(needle: NeedlePlan, measures: Mapping[str, float]) -> str:
@@ -35,6 +38,25 @@ def course(needle: NeedlePlan, measures: Mapping[str, float]) -> str:
         f"Enters the skin {where}, {angles(path)}; crosses {order}; {path.length_mm:.0f} mm from skin to target, "
         f"{measures.get('bone_path_mm', 0.0):.0f} mm of it in bone."
     )
+
+
+# Palpable marks by what their measures are called, in words.
+_MARKS = {
+    "psis_left": "left PSIS", "psis_right": "right PSIS", "hiatus": "sacral hiatus", "l5_spinous_process": "L5 spine",
+}  # fmt: skip
+
+
+def skin_marks(measures: Mapping[str, float]) -> str:
+    """Where to mark the skin, from what can be felt."""
+    parts = []
+    for name, mark in _MARKS.items():
+        left, up = measures.get(f"entry_left_of_{name}_mm"), measures.get(f"entry_cranial_of_{name}_mm")
+        if left is not None and up is not None:
+            aside = f"{abs(left):.0f} mm {'left' if left >= 0 else 'right'}"
+            parts.append(f"{aside} and {abs(up):.0f} mm {'cranial' if up >= 0 else 'caudal'} of the {mark}")
+    if not parts:
+        return "No palpable mark is known in this scan; measure the skin entry from the midline."
+    return f"Mark the skin {'; '.join(parts)}."
 
 
 def angles(path: Trajectory) -> str:

@@ -32,9 +32,9 @@ LARGEST_ARRAY_AS_TEXT = 2048
 
 
 def to_json(data: object) -> str:
-    """Text with sorted keys, one value per line, that ends with a newline; refuses non-finite numbers."""
+    """Text, keys in the order of their making, ending with a newline; refuses numbers that are not finite."""
     try:
-        return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
         raise CaseError("A result holds a number that is not finite", got=str(error)) from error
 

@@ -21,7 +21,7 @@ import numpy as np
 from sacroplasty import __version__
 from sacroplasty.case.audit import append_entry, read_trail
 from sacroplasty.case.codec import Heavy, decode, encode, from_json, to_json
-from sacroplasty.errors import CaseError
+from sacroplasty.errors import CaseError, InputError
 from sacroplasty.io import read_nifti, write_atomically, write_nifti
 
 SCHEMA_VERSION = 1
@@ -51,6 +51,23 @@ def _write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
+def _read_index(path: Path) -> dict[str, Any]:
+    """The committed content of case.json; CaseError where there is none that this version can read."""
+    if not (path / INDEX).is_file():
+        raise CaseError("There is no case", got=str(path), remedy="Make one with `sacroplasty run`")
+    index = from_json((path / INDEX).read_text(encoding="utf-8"), f"{path / INDEX}")
+    kinds = {"schema_version": int, "version": int, "stages": dict}
+    if not isinstance(index, dict) or not all(isinstance(index.get(name), kind) for name, kind in kinds.items()):
+        raise CaseError("case.json is not a case's index", got=str(path))
+    if index["schema_version"] > SCHEMA_VERSION:
+        raise CaseError(
+            "The case was written by a newer version",
+            got=f"schema {index['schema_version']}, this program knows {SCHEMA_VERSION}",
+            remedy="Update sacroplasty",
+        )
+    return index
+
+
 class CaseFolder:
     """A case on disk. `index` is the committed content of case.json; `write` adds or replaces one stage."""
 
@@ -74,20 +91,21 @@ class CaseFolder:
     @staticmethod
     def open(path: Path) -> CaseFolder:
         """An existing case, with what a crash left behind finished or discarded."""
-        if not (path / INDEX).is_file():
-            raise CaseError("There is no case", got=str(path), remedy="Make one with `sacroplasty run`")
-        index = from_json((path / INDEX).read_text(encoding="utf-8"), f"{path / INDEX}")
-        if not isinstance(index, dict) or "schema_version" not in index:
-            raise CaseError("case.json is not a case's index", got=str(path))
-        if index["schema_version"] > SCHEMA_VERSION:
-            raise CaseError(
-                "The case was written by a newer version",
-                got=f"schema {index['schema_version']}, this program knows {SCHEMA_VERSION}",
-                remedy="Update sacroplasty",
-            )
-        folder = CaseFolder(path, index)
-        folder._recover()
+        folder = CaseFolder(path, _read_index(path))
+        if folder._unfinished():
+            # Under the lock, what looks unfinished is not another program's write that is still going on.
+            with _locked(path):
+                folder.index = _read_index(path)
+                folder._recover()
         return folder
+
+    def _unfinished(self) -> bool:
+        """A crash, or a write that is going on, left something beside the stages or untold in the trail."""
+        left = [*self.path.glob(".*.new"), *self.path.glob(".*.old")]
+        return bool(left) or self.index["version"] > self._told()
+
+    def _told(self) -> int:
+        return max((e.details.get("version", 0) for e in read_trail(self.path / AUDIT)), default=0)
 
     def _recover(self) -> None:
         for stage, entry in self.index["stages"].items():
@@ -96,8 +114,7 @@ class CaseFolder:
                 self._swap(stage)
         for leftover in (*self.path.glob(".*.new"), *self.path.glob(".*.old")):
             shutil.rmtree(leftover, ignore_errors=True)
-        told = max((e.details.get("version", 0) for e in read_trail(self.path / AUDIT)), default=0)
-        if self.index["version"] > told:
+        if self.index["version"] > self._told():
             append_entry(self.path / AUDIT, "finished after a crash", {"version": self.index["version"]})
 
     def _fresh(self, stage: str) -> Path:
@@ -119,7 +136,7 @@ class CaseFolder:
     def _only_writer(self) -> Iterator[None]:
         """Refuse to write over a version this process has not seen."""
         with _locked(self.path):
-            stored = from_json((self.path / INDEX).read_text(encoding="utf-8"), INDEX)
+            stored = _read_index(self.path)
             if stored["version"] != self.index["version"]:
                 raise CaseError(
                     "The case was changed by another window or program",
@@ -140,6 +157,13 @@ class CaseFolder:
                 for name in files:
                     _sync(fresh / name)
                 _sync(fresh)
+            except OSError as error:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise InputError(
+                    f"The {stage} cannot be stored",
+                    got=error.strerror or str(error),
+                    remedy="Free space or choose a folder that can be written; what was there before is unchanged",
+                ) from error
             except BaseException:
                 shutil.rmtree(fresh, ignore_errors=True)
                 raise

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.anatomy import Anatomy
-from sacroplasty.cement.flow import CementFlow, Source, portions_ml
+from sacroplasty.cement.advice import is_grave
+from sacroplasty.cement.flow import GROWTH, PRESSURE_TOLERANCE, CementFlow, portions_ml
 from sacroplasty.cement.material import Material, NeedleInPlace, build_medium, cortex_mm
 from sacroplasty.cement.medium import Medium
 from sacroplasty.cement.result import Moment
 from sacroplasty.cement.rheology import Cement
-from sacroplasty.cement.tissue import WANTED, Tissue, region_grid, signed_distance_mm, tissue_map
+from sacroplasty.cement.source import Source
+from sacroplasty.cement.tissue import Tissue, region_grid, signed_distance_mm, tissue_map
 from sacroplasty.errors import InputError, PlanError
 from sacroplasty.evidence import value
 from sacroplasty.lesion import Lesion
@@ -172,7 +174,9 @@ def run(
     cement: Cement,
     *,
     marrow_pa_s: float,
-    updates: int = 24,
+    updates: int = 16,
+    growth: float = GROWTH,
+    tolerance: float = PRESSURE_TOLERANCE,
     tip_shift_mm: npt.ArrayLike = (0.0, 0.0, 0.0),
     pressure_cap_kpa: float | None = None,
     progress: Progress | None = None,
@@ -181,7 +185,7 @@ def run(
     cap = value("assumptions.cement_pressure_cap") * 1e3 if pressure_cap_kpa is None else pressure_cap_kpa
     shift = np.asarray(tip_shift_mm, dtype=np.float64)
     medium = build_medium(setting.tissue, material, _needles_in_place(setting.deposits, 0), setting.cortex)
-    flow = CementFlow(medium, marrow_pa_s)
+    flow = CementFlow(medium, marrow_pa_s, tolerance)
     pore_ml = np.asarray(medium.porosity) * medium.voxel_volume_m3 * 1e6
     watch = Watch(setting, pore_ml, [], [], [], np.full(medium.porosity.shape, -1.0, np.float32))
     time_s, injected, stopped = 0.0, 0.0, ""
@@ -192,7 +196,7 @@ def run(
             flow.set_medium(medium)
             watch.pore_ml = np.asarray(medium.porosity) * medium.voxel_volume_m3 * 1e6
         source = tip_source(setting, deposit, medium, shift)
-        for volume in portions_ml(deposit.injection.volume_ml, injected, updates):
+        for volume in portions_ml(deposit.injection.volume_ml, injected, updates, growth):
             age = cement.start_age_s + time_s
             if cement.too_thick(age):
                 stopped = f"the cement has set {age / 60:.1f} min after mixing"
@@ -224,26 +228,35 @@ def run(
 
 
 def _leave_tails(setting: Setting, material: Material, flow: CementFlow, watch: Watch) -> None:
-    """Withdraws the needles: of every bore a share stays in its track, because the cement has not set."""
+    """Withdraws the needles: of every bore a share stays in its track, because the cement has not set.
+
+    What lies beyond the block counts as `needle track` too.
+    """
     needles = {d.needle_number: d for d in setting.deposits}
     tissue = setting.tissue
     gone = tuple(NeedleInPlace(d.needle, 0.0, d.injection.tip_depth_mm) for d in needles.values())
     medium = build_medium(tissue, material, gone, setting.cortex)
     flow.set_medium(medium)
     watch.pore_ml = np.asarray(medium.porosity) * medium.voxel_volume_m3 * 1e6
-    added = np.zeros(tissue.hu.shape)
+    added, beyond = np.zeros(tissue.hu.shape), 0.0
     step = tissue.grid.spacing_mm[0] / 4
     for deposit in needles.values():
         depths = np.arange(step / 2, deposit.injection.tip_depth_mm, step)
         index = tissue.grid.voxel_from_patient.points(deposit.needle.trajectory.point_at(depths))
         places = np.rint(index).astype(int)
         inside = ((places >= 0) & (places < added.shape)).all(axis=1)
-        bore_mm2 = np.pi / 4.0 * deposit.needle.needle.inner_diameter_mm**2
-        np.add.at(added, tuple(places[inside].T), material.tail_share * bore_mm2 * step / 1000.0)
+        amount = material.tail_share * np.pi / 4.0 * deposit.needle.needle.inner_diameter_mm**2 * step / 1000.0
+        np.add.at(added, tuple(places[inside].T), amount)
+        beyond += amount * float((~inside).sum())
     kept = flow.deposit(added)
-    numbers = tissue.compartments.array
+    # Cement in a track is a leak along the track, unless the track crosses something worse or the lesion itself.
+    names = tissue.compartments.names
+    track = tissue.compartments.values["needle track"]
+    own = [n for n, name in names.items() if is_grave(name) or name == "lesion"]
+    numbers = np.where(np.isin(tissue.compartments.array, own), tissue.compartments.array, track)
     sums = np.bincount(numbers.ravel(), weights=kept.ravel(), minlength=256)
-    watch.tail_by_name = {name: float(sums[n]) for n, name in tissue.compartments.names.items() if sums[n] > 0}
+    sums[track] += beyond
+    watch.tail_by_name = {name: float(sums[n]) for n, name in names.items() if sums[n] > 0}
     watch.volumes[-1] = watch.volumes[-1] + sums
 
 
@@ -273,7 +286,4 @@ def _lesion_fill(tissue: Tissue, saturation: Array, pore_ml: Array) -> float:
 
 
 def _leaked(tissue: Tissue, flow: CementFlow, pore_ml: Array) -> float:
-    wanted = np.zeros(tissue.hu.shape, np.bool_)
-    for name in WANTED:
-        wanted |= tissue.compartment(name)
-    return float((flow.saturation * pore_ml)[~wanted].sum() + flow.escaped_ml.sum())
+    return float((flow.saturation * pore_ml)[~tissue.wanted].sum() + flow.escaped_ml.sum())

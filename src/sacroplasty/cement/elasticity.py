@@ -106,8 +106,8 @@ def _levels(modulus: Array, fixed: Array, k: Array) -> list[_Level]:
     levels = [_level(modulus, fixed, k)]
     while min(modulus.shape) >= 2 * COARSEST_SIDE and not any(n % 2 for n in modulus.shape):
         a, b, c = (n // 2 for n in modulus.shape)
-        modulus = modulus.reshape(a, 2, b, 2, c, 2).mean(axis=(1, 3, 5)) * 2.0
-        fixed = fixed[::2, ::2, ::2]
+        modulus = np.ascontiguousarray(modulus.reshape(a, 2, b, 2, c, 2).mean(axis=(1, 3, 5)) * 2.0)
+        fixed = np.ascontiguousarray(fixed[::2, ::2, ::2])
         levels.append(_level(modulus, fixed, k))
     return levels
 
@@ -178,7 +178,7 @@ def compress(modulus_mpa: Array, spacing_mm: float, *, strain: float = 1e-3, tol
 
     PlanError where the iteration does not converge.
     """
-    modulus = np.asarray(modulus_mpa, dtype=np.float64)
+    modulus = np.array(modulus_mpa, dtype=np.float64, order="C")
     if modulus.ndim != 3 or not np.isfinite(modulus).all() or (modulus < 0).any() or not modulus.any():
         raise InputError("The modulus must be finite, not negative and somewhere positive", got=str(modulus.shape))
     k = element_stiffness()

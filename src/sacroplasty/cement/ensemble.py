@@ -28,8 +28,8 @@ from sacroplasty.space import Volume
 Array = npt.NDArray[Any]
 
 # Members are coarse and many: the spread of the inputs is far larger than what a finer grid would change.
-SPACING_MM = 1.5
-UPDATES = 10
+SPACING_MM = 2.0
+UPDATES, GROWTH, TOLERANCE = 8, 0.5, 1e-3
 # Volumes at which the members' histories are compared.
 VOLUME_STEPS = 24
 
@@ -123,7 +123,7 @@ def draw_members(lesion: Lesion, count: int, seed: int, model: LesionModel | Non
 
 
 @dataclass(frozen=True, eq=False)
-class _History:
+class History:
     """One member: leaked mL by compartment name over injected volume, lesion fill, peak pressure, early end."""
 
     injected_ml: Array
@@ -133,7 +133,7 @@ class _History:
     stopped: bool
 
 
-def _history(setting: Setting, member: Member, cement: str) -> _History | None:
+def run_member(setting: Setting, member: Member, cement: str) -> History | None:
     """Runs one member; None where its tip fell onto something closed."""
     tissue = with_veins(setting.tissue, member.veins, np.random.default_rng(member.seed))
     own = replace(setting, tissue=tissue, distances={})
@@ -145,6 +145,8 @@ def _history(setting: Setting, member: Member, cement: str) -> _History | None:
             named,
             marrow_pa_s=member.marrow_pa_s,
             updates=UPDATES,
+            growth=GROWTH,
+            tolerance=TOLERANCE,
             tip_shift_mm=member.tip_shift_mm,
         )
     except (InputError, PlanError):
@@ -158,7 +160,7 @@ def _history(setting: Setting, member: Member, cement: str) -> _History | None:
         if name not in WANTED:
             # The tail comes with the withdrawal, whatever volume was injected before.
             by_name[name] = by_name[name] + tail
-    return _History(
+    return History(
         injected,
         by_name,
         np.array([m.lesion_fill for m in watch.moments]),
@@ -191,7 +193,7 @@ def simulate_ensemble(
     histories = []
     drawn = draw_members(lesion, members, seed, model)
     for n, member in enumerate(drawn):
-        found = _history(setting, member, cement)
+        found = run_member(setting, member, cement)
         if found is not None:
             histories.append(found)
         if progress is not None:
@@ -205,7 +207,7 @@ def simulate_ensemble(
     return _summary(histories, np.linspace(total / VOLUME_STEPS, total, VOLUME_STEPS), seed)
 
 
-def _summary(histories: list[_History], volumes: Array, seed: int) -> Ensemble:
+def _summary(histories: list[History], volumes: Array, seed: int) -> Ensemble:
     threshold = leak_threshold_ml()
     names = sorted({name for h in histories for name in h.by_name})
     # Members without a vein have no such compartment; a member that ended early keeps what it had.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.cement.result import DISCLAIMER, CementResult
 from sacroplasty.cement.rheology import Cement, cement_named
+from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
 from sacroplasty.plan import Finding, Severity
 from sacroplasty.space import Grid, Volume
@@ -54,35 +55,24 @@ def heat_step(
                 new[i, j, k] = here + dt * gain / capacity[i, j, k]
 
 
-@kernel
 def cure_step(
     t: Array, conversion: Array, fraction: Array, source: Array, dt: float, rate: float, energy: float, heat: float
 ) -> None:
-    """Advances the conversion by dx/dt = rate·exp(-energy/RT)·(x + x0)·(1 - x); source becomes its heat, W/m³."""
-    ni, nj, nk = t.shape
-    for i in range(ni):
-        for j in range(nj):
-            for k in range(nk):
-                source[i, j, k] = 0.0
-                if fraction[i, j, k] > 0.0:
-                    x = conversion[i, j, k]
-                    speed = rate * np.exp(-energy / (GAS_CONSTANT * (t[i, j, k] + KELVIN)))
-                    gain = min(dt * speed * (x + SEED_CONVERSION) * (1.0 - x), 1.0 - x)
-                    conversion[i, j, k] = x + gain
-                    source[i, j, k] = heat * fraction[i, j, k] * gain / dt
+    """Advances the conversion by dx/dt = rate·exp(-energy/RT)·(x + x0)·(1 - x); source becomes its heat, W/m³.
+
+    Flat arrays of the voxels (n,) that hold cement.
+    """
+    speed = rate * np.exp(-energy / (GAS_CONSTANT * (t + KELVIN)))
+    gain = np.minimum(dt * speed * (conversion + SEED_CONVERSION), 1.0) * (1.0 - conversion)
+    conversion += gain
+    np.multiply(gain, heat / dt * fraction, out=source)
 
 
-@kernel
 def add_dose(t: Array, dose: Array, dt: float) -> None:
-    """Adds CEM43 minutes: 0.5 per degree above 43 °C, 0.25 below, nothing under 39 °C."""
-    ni, nj, nk = t.shape
-    for i in range(ni):
-        for j in range(nj):
-            for k in range(nk):
-                here = t[i, j, k]
-                if here > 39.0:
-                    base = 0.5 if here >= 43.0 else 0.25
-                    dose[i, j, k] += dt / 60.0 * base ** (43.0 - here)
+    """Adds CEM43 minutes: 0.5 per degree above 43 °C, 0.25 below, nothing under 39 °C. Flat arrays (n,)."""
+    warm = np.flatnonzero(t > 39.0)
+    here = t[warm]
+    dose[warm] += dt / 60.0 * np.where(here >= 43.0, 0.5, 0.25) ** (43.0 - here)
 
 
 def cure_rate(cement: Cement, energy_j_mol: float) -> float:
@@ -138,24 +128,29 @@ def simulate_heat(
     labels = np.asarray(result.compartment_labels.array[box])
     names = result.compartment_labels.names
     bony = np.isin(labels, [n for n, name in names.items() if name in ("sacrum", "lesion", "L5") or "iliac" in name])
-    fields = _fields(fraction, bony, perfused)
     age = result.moments[-1].age_s
     small = grid.cropped(box)
     watched = _watched(small, anatomy, labels, names)
-    peak, dose, over, hottest = _cure(fraction, fields, cement, age, small.spacing_mm[0], seconds)
+    cured = cure(fraction, bony, cement, age_s=age, spacing_mm=small.spacing_mm[0], seconds=seconds, perfused=perfused)
     structures = tuple(
         sorted(
             (
-                HeatDose(name, float(peak[where].max()), float(dose[where].max()), float(over[where].max()))
+                HeatDose(
+                    name,
+                    float(cured.peak_celsius[where].max()),
+                    float(cured.dose_min[where].max()),
+                    float(cured.seconds_above[where].max()),
+                )
                 for name, where in watched.items()
             ),
             key=lambda s: -s.dose_min,
         )
     )
     return HeatResult(
-        Volume(peak.astype(np.float32), small, "°C"),
-        Volume(dose.astype(np.float32), small, "min"),
-        *hottest,
+        Volume(cured.peak_celsius.astype(np.float32), small, "°C"),
+        Volume(cured.dose_min.astype(np.float32), small, "min"),
+        cured.hottest_celsius,
+        cured.hottest_at_s,
         structures,
         _findings(structures),
         {"heat_j_g": cement.heat_j_g, "setting_s": cement.setting_s, "age_at_end_s": age},
@@ -172,11 +167,39 @@ def _fields(fraction: Array, bony: Array, perfused: bool) -> tuple[Array, Array,
     return conductivity, capacity, np.where(fraction > 0.05, 0.0, flow)
 
 
-def _cure(
-    fraction: Array, fields: tuple[Array, Array, Array], cement: Cement, age_s: float, spacing_mm: float, seconds: float
-) -> tuple[Array, Array, Array, tuple[float, float]]:
-    """Peak temperature, dose, seconds above 45 °C, and the hottest temperature with its time."""
-    conductivity, capacity, blood = fields
+@dataclass(frozen=True, eq=False)
+class Cured:
+    """Peak temperature (°C), dose (CEM43 min) and seconds above a limit per voxel; the hottest and its time."""
+
+    peak_celsius: Array
+    dose_min: Array
+    seconds_above: Array
+    hottest_celsius: float
+    hottest_at_s: float
+
+
+def cure(
+    fraction: Array,
+    bone: Array,
+    cement: Cement,
+    *,
+    age_s: float,
+    spacing_mm: float,
+    seconds: float = DEFAULT_SECONDS,
+    perfused: bool = True,
+    above_celsius: float = 45.0,
+) -> Cured:
+    """Heat of a cloud on plain arrays (i, j, k), without a patient: cement's share of each voxel, and where bone is.
+
+    From `age_s` after mixing on; the block's outer layer stays at body temperature, as a bath or the body holds it.
+    InputError for shapes that differ or shares beyond 0 to 1.
+    """
+    if fraction.shape != bone.shape or not ((fraction >= 0) & (fraction <= 1)).all():
+        raise InputError(
+            "The cement's share must lie in 0 to 1 and fit the bone",
+            got=f"{fraction.shape} and {bone.shape}, up to {fraction.max():.2f}",
+        )
+    conductivity, capacity, blood = _fields(fraction, bone, perfused)
     h = spacing_mm * 1e-3
     dt = SAFETY * h * h / (6.0 * float((conductivity / capacity).max()))
     energy = value("assumptions.cement_activation") * 1e3
@@ -184,21 +207,24 @@ def _cure(
     heat = cement.heat_j_g * value("assumptions.cement_density") * 1e6
     start = value("assumptions.cement_temperature_at_injection")
     t = np.where(fraction > 0, fraction * start + (1 - fraction) * BODY_CELSIUS, BODY_CELSIUS)
-    conversion = np.full(t.shape, conversion_at(cement, age_s))
+    cement_at = np.flatnonzero(fraction > 0)
+    share = fraction.ravel()[cement_at]
+    conversion, gained = np.full(len(cement_at), conversion_at(cement, age_s)), np.zeros(len(cement_at))
     new, source, peak = t.copy(), np.zeros_like(t), t.copy()
     dose, over = np.zeros_like(t), np.zeros_like(t)
     hottest = (float(t.max()), 0.0)
     for step in range(int(np.ceil(seconds / dt))):
-        cure_step(t, conversion, fraction, source, dt, rate, energy, heat)
+        cure_step(t.ravel()[cement_at], conversion, share, gained, dt, rate, energy, heat)
+        source.ravel()[cement_at] = gained
         heat_step(t, new, conductivity, capacity, blood, source, dt, h)
         t, new = new, t
-        add_dose(t, dose, dt)
+        add_dose(t.ravel(), dose.ravel(), dt)
         np.maximum(peak, t, out=peak)
-        over += dt * (t > 45.0)
+        over += dt * (t > above_celsius)
         warm = float(t.max())
         if warm > hottest[0]:
             hottest = (warm, (step + 1) * dt)
-    return peak, dose, over, hottest
+    return Cured(peak, dose, over, *hottest)
 
 
 def _watched(grid: Grid, anatomy: Anatomy, labels: Array, names: Mapping[int, str]) -> dict[str, Array]:

@@ -70,7 +70,7 @@ def simulate_injection(
     material: Material | None = None,
     spacing_mm: float = DEFAULT_SPACING_MM,
     margin_mm: float = DEFAULT_MARGIN_MM,
-    updates: int = 24,
+    updates: int = 16,
     members: int = 0,
     seed: int = 0,
     progress: Progress | None = None,

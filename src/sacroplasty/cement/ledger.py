@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
+from scipy import ndimage, optimize, sparse
 
 from sacroplasty.cement.result import DISCLAIMER
 from sacroplasty.errors import InputError
@@ -29,6 +29,12 @@ NOISE_QUANTILE = 0.6827
 # A binned pixel this many times its noise shows cement; so do its neighbours.
 SEEN_SIGMA = 3.0
 TINY = 1e-9
+# Blur that shows cement above noise, width of the slow change by scatter, and the share of the darkest that is cement.
+SMOOTH_PIXELS, DRIFT_PIXELS, FIRST_GUESS = 2, 20, 0.15
+# Reach over which what a needle hides is filled in.
+FILL_PIXELS = 3.0
+# Cement outside within this many voxels of the bone raises no alarm.
+CLEAR_VOXELS = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +42,7 @@ class CementProjection:
     """Cement path length (v, u) in mm along each ray, where it falls, and the x-ray source's place in LPS mm.
 
     `detector_from_patient` maps LPS mm to (u, v) pixels of `pixel_mm`; `source_to_detector_mm` is the focal length.
+    `hidden` (v, u) is True where nothing can be said, such as behind a needle; it is filled in from beside.
     """
 
     path_mm: Array
@@ -43,21 +50,68 @@ class CementProjection:
     source_mm: Points
     pixel_mm: float
     source_to_detector_mm: float
+    hidden: Array | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path_mm", readonly(self.path_mm))
+        if self.hidden is not None and self.hidden.shape != self.path_mm.shape:
+            raise InputError("What is hidden must fit the image", got=f"{self.hidden.shape}, {self.path_mm.shape}")
         if self.path_mm.ndim != 2 or not np.isfinite(self.path_mm).all():
             raise InputError("A projection must be a finite image (v, u)", got=f"shape {self.path_mm.shape}")
         if not (self.pixel_mm > 0 and self.source_to_detector_mm > 0):
             raise InputError("Pixel size and focal length must be positive", got=f"{self.pixel_mm} mm")
 
 
-def path_from_attenuation(before: Array, after: Array, attenuation_per_mm: float) -> Array:
-    """Cement path length (mm) from two radiographs of one pose in linear intensity, and cement's excess attenuation."""
-    if not attenuation_per_mm > 0:
-        raise InputError("The cement's excess attenuation must be positive", got=f"{attenuation_per_mm} 1/mm")
+@dataclass(frozen=True)
+class AttenuationCurve:
+    """Cement path in mm from the excess attenuation L: `linear_mm · L + quadratic_mm · L²`.
+
+    The second term is beam hardening and scatter: thick cement hides part of itself.
+    """
+
+    linear_mm: float
+    quadratic_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.linear_mm >= 0 and self.quadratic_mm >= 0 and self.linear_mm + self.quadratic_mm > 0):
+            raise InputError(
+                "Cement must darken the image", got=f"{self.linear_mm:.3g} mm, {self.quadratic_mm:.3g} mm per L, L²"
+            )
+
+    @staticmethod
+    def calibrated(excess: Sequence[Array], paths_mm: Sequence[Array]) -> AttenuationCurve:
+        """The curve from images of L of bodies of cement whose path in every pixel is known, such as a step wedge.
+
+        Take bodies of the size and thickness to be measured: scatter depends on both. InputError for none.
+        """
+        if not len(excess) or [e.shape for e in excess] != [p.shape for p in paths_mm]:
+            raise InputError("A calibration needs images with known paths", got=f"{len(excess)}, {len(paths_mm)}")
+        seen = np.concatenate([e[p > TINY] for e, p in zip(excess, paths_mm, strict=True)])
+        path = np.concatenate([p[p > TINY] for p in paths_mm])
+        linear, quadratic = optimize.nnls(np.stack([seen, seen * np.abs(seen)], axis=1), path)[0]
+        return AttenuationCurve(float(linear), float(quadratic))
+
+    def path_mm(self, before: Array, after: Array) -> Array:
+        """Cement path (mm) from two radiographs of one pose in linear intensity."""
+        excess = excess_attenuation(before, after)
+        return np.asarray(self.linear_mm * excess + self.quadratic_mm * excess * np.abs(excess))
+
+
+def excess_attenuation(before: Array, after: Array) -> Array:
+    """What cement adds to the logarithm of attenuation, from two radiographs of one pose in linear intensity.
+
+    Cement also takes scatter away from its wide surroundings; that slow change is found beside the cement and removed.
+    """
     ratio = np.maximum(np.asarray(before, dtype=np.float64), TINY) / np.maximum(np.asarray(after, np.float64), TINY)
-    return np.asarray(np.log(ratio) / attenuation_per_mm)
+    excess = np.log(ratio)
+    smooth = ndimage.gaussian_filter(excess, SMOOTH_PIXELS)
+    drift, level = np.zeros_like(excess), FIRST_GUESS * float(smooth.max())
+    for _ in range(2):
+        beside = ~ndimage.binary_dilation(smooth - drift > level, iterations=2 * SMOOTH_PIXELS)
+        weight = ndimage.gaussian_filter(beside.astype(np.float64), DRIFT_PIXELS)
+        drift = ndimage.gaussian_filter(np.where(beside, excess, 0.0), DRIFT_PIXELS) / np.maximum(weight, TINY)
+        level = SEEN_SIGMA * _noise((smooth - drift)[beside])
+    return np.asarray(excess - drift)
 
 
 @dataclass(frozen=True)
@@ -71,7 +125,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Entry:
-    """One frame of the ledger; `alarm` where cement outside the bone is surely above the leak threshold."""
+    """One frame of the ledger; `alarm` where cement farther from bone than a picture's blur is surely a leak."""
 
     time_s: float
     total: Amount
@@ -123,13 +177,17 @@ def keep_ledger(
     bony = bone.array.ravel()[voxels] & ~inside
     distance = np.linalg.norm(places - np.asarray(tip_mm), axis=1)
     rng = np.random.default_rng(seed)
+    # Cement that close to the bone may be blur of cement inside it.
+    clear = ndimage.distance_transform_edt(~np.asarray(bone.array | lesion.array)).ravel()[voxels] > CLEAR_VOXELS
     systems: dict[int, Any] = {}
     entries = []
     for seconds, views in frames:
         estimates = _estimates(views, places, grid, distance, inside | bony, rng, systems)
-        parts = np.array([[x.sum(), x[inside].sum(), x[bony].sum(), x[~(inside | bony)].sum()] for x in estimates])
-        total, within, bone_ml, leaked = (_amount(column) for column in (parts / 1000.0).T)
-        alarm = leaked.low_ml > value("assumptions.cement_leak_threshold")
+        parts = np.array(
+            [[x[where].sum() for where in (..., inside, bony, ~(inside | bony), clear)] for x in estimates]
+        )
+        total, within, bone_ml, leaked, far = (_amount(column) for column in (parts / 1000.0).T)
+        alarm = far.low_ml > value("assumptions.cement_leak_threshold")
         entries.append(Entry(float(seconds), total, within, bone_ml, leaked, alarm))
     return Ledger(tuple(entries))
 
@@ -155,7 +213,7 @@ def _estimates(
         if key not in systems:
             systems[key] = (view.detector_from_patient, _system(view, places, grid))
         matrix, factor = systems[key][1]
-        image = _binned(np.asarray(view.path_mm), factor)
+        image = _binned(_filled(view), factor)
         matrices.append(matrix)
         images.append(image.ravel())
         noises.append(_noise(image))
@@ -193,6 +251,16 @@ def _noise(image: Array) -> float:
     return float(np.quantile(negative, NOISE_QUANTILE)) if negative.size > 10 else 1e-3
 
 
+def _filled(view: CementProjection) -> Array:
+    """The image with what is hidden filled in from beside it."""
+    path = np.asarray(view.path_mm, dtype=np.float64)
+    if view.hidden is None or not view.hidden.any():
+        return path
+    shown = (~view.hidden).astype(np.float64)
+    weight = ndimage.gaussian_filter(shown, FILL_PIXELS)
+    return np.where(view.hidden, ndimage.gaussian_filter(path * shown, FILL_PIXELS) / np.maximum(weight, TINY), path)
+
+
 def _binned(image: Array, factor: int) -> Array:
     """Mean over blocks of `factor` pixels; what does not fill a block is cut off."""
     v, u = (n // factor for n in image.shape)
@@ -228,9 +296,10 @@ def _system(view: CementProjection, places: Points, grid: Grid) -> tuple[Any, in
 
 __all__ = [
     "Amount",
+    "AttenuationCurve",
     "CementProjection",
     "Entry",
     "Ledger",
+    "excess_attenuation",
     "keep_ledger",
-    "path_from_attenuation",
 ]

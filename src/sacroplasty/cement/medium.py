@@ -79,20 +79,26 @@ def _require(holds: bool, what: str, got: str) -> None:
 
 @numba.njit(fastmath=True, cache=True)
 def face_conductance(
-    permeability: Array, wall: Array, viscosity: Array, axis: int, spacing_m: float, conductance: Array
+    permeability: Array,
+    wall: Array,
+    viscosity: Array,
+    axis: int,
+    spacing_m: float,
+    low: Array,
+    high: Array,
+    conductance: Array,
 ) -> None:
-    """Fills conductance[i] (m³/Pa/s) of the face between voxel i-1 and i along `axis`, ghost layers left at 0.
+    """Fills conductance[i] (m³/Pa/s) of the face between voxel i-1 and i along `axis`, from `low` to before `high`.
 
-    Two half voxels and the wall between them in series; whatever fills the wall is the thicker of the two fluids,
-    because cement arrives before it passes.
+    All arrays carry one ghost layer, whose faces stay 0. Two half voxels and the wall between them in series; whatever
+    fills the wall is the thicker of the two fluids, because cement arrives before it passes.
     """
-    ni, nj, nk = permeability.shape
     di, dj, dk = int(axis == 0), int(axis == 1), int(axis == 2)
     half = 0.5 * spacing_m
     area = spacing_m * spacing_m
-    for i in range(1 + di, ni - 1):
-        for j in range(1 + dj, nj - 1):
-            for k in range(1 + dk, nk - 1):
+    for i in range(max(low[0], 1 + di), high[0]):
+        for j in range(max(low[1], 1 + dj), high[1]):
+            for k in range(max(low[2], 1 + dk), high[2]):
                 a = permeability[i, j, k]
                 b = permeability[i - di, j - dj, k - dk]
                 if a <= 0.0 or b <= 0.0:

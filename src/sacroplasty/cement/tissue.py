@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,17 @@ class Tissue:
     lesion: Array
     compartments: LabelMap
 
-    @property
+    @cached_property
+    def wanted(self) -> Array:
+        """True where cement is meant to be."""
+        return np.isin(self.compartments.array, [self.compartments.values.get(name, -1) for name in WANTED])
+
+    @cached_property
+    def surface(self) -> Array:
+        """Voxels (n, 3) of bone that touch what is not bone."""
+        return np.argwhere(self.bone & ~ndimage.binary_erosion(self.bone))
+
+    @cached_property
     def bone(self) -> Array:
         """True in any bone, and in the lesion as far as it replaces bone."""
         return np.isin(self.labels, [VALUE[name] for name in BONES])
@@ -130,7 +141,9 @@ def _compartments(
     _put_foramina(anatomy, labels, centres, put)
     bony = np.isin(labels, [VALUE[n] for n in BONES])
     put("lesion", lesion & bony)
-    put("tumour outside bone", lesion & soft)
+    # Tumour that grew out of the bone in front lies where radiographs show presacral cement.
+    put("presacral tumour", lesion & soft & (depth <= 0))
+    put("posterior tumour", lesion & soft & (depth > 0))
     return names, numbers
 
 

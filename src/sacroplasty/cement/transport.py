@@ -6,7 +6,6 @@ Every microlitre is in a voxel, has escaped, or is reported as blocked: the bala
 
 from __future__ import annotations
 
-import heapq
 from typing import Any
 
 import numba
@@ -20,21 +19,41 @@ NEGLIGIBLE_SHARE = 1e-9
 
 
 @numba.njit(cache=True)
-def _shares(
-    share: Array, tx: Array, ty: Array, tz: Array, pressure: Array, escape: Array, i: int, j: int, k: int
-) -> float:
+def _pushed(keys: Array, places: Array, count: int, key: float, place: int) -> None:
+    """Adds an entry to a heap of `count` whose smallest key is first."""
+    n = count
+    while n > 0 and keys[(n - 1) // 2] > key:
+        keys[n], places[n] = keys[(n - 1) // 2], places[(n - 1) // 2]
+        n = (n - 1) // 2
+    keys[n], places[n] = key, place
+
+
+@numba.njit(cache=True)
+def _popped(keys: Array, places: Array, count: int) -> int:
+    """Takes the place with the smallest key off a heap of `count`."""
+    first, last = places[0], count - 1
+    key, place, n = keys[last], places[last], 0
+    while 2 * n + 1 < last:
+        below = 2 * n + 1
+        if below + 1 < last and keys[below + 1] < keys[below]:
+            below += 1
+        if keys[below] >= key:
+            break
+        keys[n], places[n] = keys[below], places[below]
+        n = below
+    keys[n], places[n] = key, place
+    return first
+
+
+@numba.njit(cache=True)
+def _shares(share: Array, faces: Array, strides: Array, pressure: Array, escape: Array, here: int) -> float:
     """Outflow of a voxel through its six faces and its outlet into `share` (7), the negligible dropped; their sum."""
-    here = pressure[i, j, k]
-    share[0] = tx[i, j, k] * (here - pressure[i - 1, j, k])
-    share[1] = tx[i + 1, j, k] * (here - pressure[i + 1, j, k])
-    share[2] = ty[i, j, k] * (here - pressure[i, j - 1, k])
-    share[3] = ty[i, j + 1, k] * (here - pressure[i, j + 1, k])
-    share[4] = tz[i, j, k] * (here - pressure[i, j, k - 1])
-    share[5] = tz[i, j, k + 1] * (here - pressure[i, j, k + 1])
-    share[6] = escape[i, j, k] * here
-    total = 0.0
-    for a in range(7):
-        share[a] = max(share[a], 0.0)
+    share[6] = max(escape[here] * pressure[here], 0.0)
+    total = share[6]
+    for a in range(6):
+        up, stride = a % 2, strides[a // 2]
+        there = here + (2 * up - 1) * stride
+        share[a] = max(faces[a // 2, here + up * stride] * (pressure[here] - pressure[there]), 0.0)
         total += share[a]
     kept = 0.0
     for a in range(7):
@@ -46,9 +65,8 @@ def _shares(
 
 @numba.njit(cache=True)
 def fill_and_overflow(
-    tx: Array,
-    ty: Array,
-    tz: Array,
+    faces: Array,
+    strides: Array,
     pressure: Array,
     saturation: Array,
     pore: Array,
@@ -59,49 +77,46 @@ def fill_and_overflow(
     outlet: Array,
     escaped: Array,
     inflow: Array,
-    queued: Array,
+    keys: Array,
+    places: Array,
 ) -> float:
     """Pushes `volume` from the source voxels; returns the part that found no way on.
 
-    Changes `saturation` (share of `pore`, the pore volume per voxel). A full voxel with a conductance `escape` to zero
-    pressure loses its share of the overflow, which is added to `escaped[outlet]` of that voxel. `sources` (m, 3) with
-    `weights` (m,) that sum to 1. `inflow` and `queued` work, zero before and after. All carry one ghost layer.
+    All arrays of voxels are flat (n,), from a grid with one ghost layer and these `strides` (3,); `faces` (3, n) holds
+    the conductance of the face before each voxel along each axis. Changes `saturation` (share of `pore`, the pore
+    volume per voxel). A full voxel with a conductance `escape` to zero pressure loses its share of the overflow, which
+    is added to `escaped[outlet]` of that voxel. `sources` (m,) with `weights` (m,) that sum to 1. Work: `inflow`, zero
+    before and after, `keys` and `places`.
     """
-    heap = [(0.0, 0, 0, 0) for _ in range(0)]
+    count = 0
     for s in range(sources.shape[0]):
-        i, j, k = sources[s, 0], sources[s, 1], sources[s, 2]
-        inflow[i, j, k] += volume * weights[s]
-        if not queued[i, j, k]:
-            queued[i, j, k] = True
-            heapq.heappush(heap, (-pressure[i, j, k], i, j, k))
+        if inflow[sources[s]] == 0.0:
+            _pushed(keys, places, count, -pressure[sources[s]], sources[s])
+            count += 1
+        inflow[sources[s]] += volume * weights[s]
     blocked = 0.0
     share = np.zeros(7)
-    while len(heap) > 0:
-        _, i, j, k = heapq.heappop(heap)
-        arrived = inflow[i, j, k]
-        inflow[i, j, k] = 0.0
-        queued[i, j, k] = False
-        room = pore[i, j, k] * (1.0 - saturation[i, j, k])
+    while count > 0:
+        here = _popped(keys, places, count)
+        count -= 1
+        arrived, inflow[here] = inflow[here], 0.0
+        room = pore[here] * (1.0 - saturation[here])
         if arrived <= room:
             if arrived > 0.0:
-                saturation[i, j, k] = min(saturation[i, j, k] + arrived / pore[i, j, k], 1.0)
+                saturation[here] = min(saturation[here] + arrived / pore[here], 1.0)
             continue
-        saturation[i, j, k] = 1.0
+        saturation[here] = 1.0
         arrived -= room
-        total = _shares(share, tx, ty, tz, pressure, escape, i, j, k)
-        if total <= 0.0:
+        kept = _shares(share, faces, strides, pressure, escape, here)
+        if kept <= 0.0:
             blocked += arrived
             continue
-        if share[6] > 0.0:
-            escaped[outlet[i, j, k]] += arrived * share[6] / total
+        escaped[outlet[here]] += arrived * share[6] / kept
         for a in range(6):
-            if share[a] <= 0.0:
-                continue
-            u = i + (1 if a == 1 else 0) - (1 if a == 0 else 0)
-            v = j + (1 if a == 3 else 0) - (1 if a == 2 else 0)
-            w = k + (1 if a == 5 else 0) - (1 if a == 4 else 0)
-            inflow[u, v, w] += arrived * share[a] / total
-            if not queued[u, v, w]:
-                queued[u, v, w] = True
-                heapq.heappush(heap, (-pressure[u, v, w], u, v, w))
+            if share[a] > 0.0:
+                there = here + (2 * (a % 2) - 1) * strides[a // 2]
+                if inflow[there] == 0.0:
+                    _pushed(keys, places, count, -pressure[there], there)
+                    count += 1
+                inflow[there] += arrived * share[a] / kept
     return blocked

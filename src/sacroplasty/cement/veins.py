@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from sacroplasty.cement.tissue import Tissue
 from sacroplasty.space import LabelMap
@@ -23,7 +22,7 @@ def with_veins(tissue: Tissue, count: int, rng: np.random.Generator) -> Tissue:
     """The tissue with `count` straight veins from random lesion voxels to random places on the bone's surface."""
     h = tissue.grid.spacing_mm[0]
     bone = tissue.bone
-    surface = np.argwhere(bone & ~ndimage.binary_erosion(bone))
+    surface = tissue.surface
     start = np.argwhere(tissue.lesion & bone)
     if count == 0 or not len(start) or not len(surface):
         return tissue

@@ -161,11 +161,14 @@ class _Tracer:
         seconds = volume_ml / rate_ml_s / STEPS
         live = np.zeros(self._pressure.shape, np.bool_)
         live[self.inner] = self._permeability[self.inner] > 0
+        low, high = np.ones(3, np.int64), np.array(self._pressure.shape) - 1
         for step in range(STEPS):
             c = self.concentration
             viscosity = (c * thin**-0.25 + (1.0 - c) * thick**-0.25) ** -4.0
             for axis in range(3):
-                face_conductance(self._permeability, self._walls[axis], viscosity, axis, h, self._faces[axis])
+                face_conductance(
+                    self._permeability, self._walls[axis], viscosity, axis, h, low, high, self._faces[axis]
+                )
             lost = self._drainage / viscosity
             for axis in range(3):
                 for end in (1, self._medium.porosity.shape[axis]):

@@ -13,7 +13,7 @@ from sacroplasty.fluoroscopy.landmarks import pose_from_landmarks
 from sacroplasty.fluoroscopy.material import Beam, Tissues
 from sacroplasty.fluoroscopy.packed import PackedVolume
 from sacroplasty.fluoroscopy.projector import line_integrals
-from sacroplasty.fluoroscopy.radiograph import Exposure, Radiograph, render
+from sacroplasty.fluoroscopy.radiograph import Exposure, Radiograph, Seen, Visibility, render
 from sacroplasty.fluoroscopy.registration import Registration, bone_volume, register
 from sacroplasty.fluoroscopy.rehearsal import Checkpoint, rehearsal, rehearsal_frames, sheet
 from sacroplasty.fluoroscopy.tip import (
@@ -28,7 +28,7 @@ from sacroplasty.fluoroscopy.tip import (
 )
 from sacroplasty.fluoroscopy.view import PatientPosition, View, angles_of, console_angles, view_from_console
 from sacroplasty.fluoroscopy.views import PlannedView, bounding_views, planned_views, views_for
-from sacroplasty.fluoroscopy.visibility import Seen, Stage, Visibility, contours, judged
+from sacroplasty.fluoroscopy.visibility import Stage, contours, judged, landmark_findings
 
 __all__ = [
     "PROFILES",
@@ -65,6 +65,7 @@ __all__ = [
     "displayed",
     "estimated_dose",
     "judged",
+    "landmark_findings",
     "line_integrals",
     "planned_views",
     "pose_from_landmarks",

@@ -68,7 +68,8 @@ def _shear(volume, a_start, a_step, b_start, b_step, image):  # type: ignore[no-
             row[used + 1] = row[used - 1]
             start = np.float32(max(0.0, b_start[k] + b_step[k] * first - low))
             _add_resampled(row, total[first : last + 1], start, np.float32(b_step[k]))
-        image[r] = total
+        for n in range(columns):  # a slice assignment here would double the compile time
+            image[r, n] = total[n]
 
 
 @njit(inline="always")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +30,36 @@ _TUBE_KVP = (60.0, 70.0, 80.0, 90.0, 100.0, 110.0)
 _DARKEST = 1e-6
 
 
+class Seen(StrEnum):
+    """What a person can expect."""
+
+    SEEN = "seen"
+    FAINT = "faint"
+    NOT_SEEN = "not seen"
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """One structure in one view: how far it stands out (1 = as strong as the clutter) and what that means."""
+
+    structure: str
+    detectability: float
+    seen: Seen
+
+
 @dataclass(frozen=True, eq=False)
 class Radiograph:
     """A detector image as the source sees it, never mirrored.
 
     `signal` (rows, columns) is relative to the unattenuated beam; `view` is its pose; `simulated` shows on display.
+    `purpose` says what the view is for and `visibility` what can be told apart in it, where that was judged.
     """
 
     signal: npt.NDArray[np.float32]
     view: View
     simulated: bool = True
+    purpose: str = ""
+    visibility: tuple[Visibility, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "signal", readonly(self.signal, np.float32))

@@ -19,8 +19,9 @@ from sacroplasty.errors import PlanError
 from sacroplasty.evidence import value
 from sacroplasty.fluoroscopy.carm import CArm
 from sacroplasty.fluoroscopy.collision import Reach, body_surface, reach
+from sacroplasty.fluoroscopy.radiograph import Visibility
 from sacroplasty.fluoroscopy.view import STEEPEST_SECONDARY_DEG, PatientPosition, View, angles_of, console_angles
-from sacroplasty.fluoroscopy.visibility import Stage, Visibility, judged
+from sacroplasty.fluoroscopy.visibility import Stage, judged
 from sacroplasty.lesion import Lesion
 from sacroplasty.plan import Level, NeedlePlan, Plan, Point, Side, as_point
 from sacroplasty.space import Points, Volume

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from scipy import ndimage
@@ -19,8 +18,9 @@ from sacroplasty.fluoroscopy.display import Contour
 from sacroplasty.fluoroscopy.material import ENERGIES_KEV, attenuation_per_mm, mass_attenuation_cm2_g
 from sacroplasty.fluoroscopy.packed import PackedVolume
 from sacroplasty.fluoroscopy.projector import Image, line_integrals
+from sacroplasty.fluoroscopy.radiograph import Radiograph, Seen, Visibility
 from sacroplasty.fluoroscopy.view import View
-from sacroplasty.plan import Level
+from sacroplasty.plan import Finding, Level, Severity
 from sacroplasty.space import Mask, Points, Volume
 
 # Detectors used to judge a view: finer shows no more of a foramen.
@@ -30,23 +30,6 @@ _FINE_MM, _SLOW_MM, _AROUND_MM = 1.2, 8.0, 14.0
 _ENERGY_KEV = 60.0
 # Part of a structure's shadow that is judged: its strongest fifth.
 _STRONGEST = 80.0
-
-
-class Seen(StrEnum):
-    """What a person can expect."""
-
-    SEEN = "seen"
-    FAINT = "faint"
-    NOT_SEEN = "not seen"
-
-
-@dataclass(frozen=True)
-class Visibility:
-    """One structure in one view: how far it stands out (1 = as strong as the clutter) and what that means."""
-
-    structure: str
-    detectability: float
-    seen: Seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,3 +190,36 @@ def foramen_rim(foramen: Foramen, count: int = 33) -> Points:
     turn = np.linspace(0, 2 * np.pi, count)[:, None]
     ring = np.cos(turn) * across * foramen.width_mm / 2 + np.sin(turn) * along * foramen.height_mm / 2
     return np.asarray(np.asarray(foramen.centre_mm) + ring)
+
+
+def landmark_findings(shots: Sequence[Radiograph]) -> tuple[Finding, ...]:
+    """What no planned view shows plainly: the ventral cortex, the canal or a foramen, with the best view for it.
+
+    The sacrum has few defined landmarks under fluoroscopy and its ventral cortex is hard to see (Yeo 2024): that is
+    always said. Views that were rendered without a judgement of what they show add nothing.
+    """
+    found = [
+        Finding(
+            Severity.CAUTION,
+            "few-landmarks",
+            "The sacrum has few defined landmarks under fluoroscopy and its ventral cortex is hard to see (Yeo 2024): "
+            "go on only while two views agree",
+        )
+    ]
+    best: dict[str, tuple[float, Seen, str]] = {}
+    for shot in shots:
+        for one in shot.visibility:
+            rated = (one.detectability, one.seen, shot.view.name)
+            best[one.structure] = max(best.get(one.structure, rated), rated, key=lambda r: r[0])
+    for grade, severity, told in (
+        (Seen.NOT_SEEN, Severity.CAUTION, "Not seen plainly or faintly in any planned view"),
+        (Seen.FAINT, Severity.INFO, "Only faint, best in the view named"),
+    ):
+        names = [
+            structure.replace("_", " ") + ("" if grade is Seen.NOT_SEEN else f" ({view})")
+            for structure, (_, seen, view) in sorted(best.items())
+            if seen is grade
+        ]
+        if names:
+            found.append(Finding(severity, "hard-to-see", f"{told}: {', '.join(names)}"))
+    return tuple(found)

@@ -43,6 +43,11 @@ def write_atomically(path: str | os.PathLike[str], writer: Callable[[BinaryIO], 
     return target
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write a file's whole content as `write_atomically` does."""
+    return write_atomically(path, lambda stream: stream.write(content))
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Make renames in a folder durable; does nothing where the platform cannot open folders."""
     flags = getattr(os, "O_DIRECTORY", None)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sacroplasty.errors import SacroplastyError
-from sacroplasty.io.isolation import stored
+from sacroplasty.io.isolation import stored, stored_arrays
 from sacroplasty.io.raw import RawImage
 from sacroplasty.io.verdict import rejected
 
@@ -28,36 +31,36 @@ def limit(memory_bytes: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+# Jobs by name: the module and the function that does it on a path.
+JOBS = {
+    "load": ("series", "load"),
+    "stacks": ("dicom", "described_stacks"),
+    "segmentation": ("segmentation", "load_segmentation"),
+    "label_folder": ("label_folder", "load_label_folder"),
+    "structures": ("structures", "load_structures"),
+    "markups": ("markups", "load_markups"),
+    "mesh": ("mesh", "load_mesh"),
+    "originals": ("originals", "load_originals"),
+    "identities": ("originals", "load_identities"),
+    "deidentify": ("deidentify", "write_deidentified"),
+}
+
+
 def perform(job: str, path: Path, arguments: dict[str, Any]) -> Any:
-    """The result of one job: a RawImage, or a value that JSON can carry."""
-    if job == "load":
-        from sacroplasty.io.series import load
-
-        return load(path, **arguments)
-    if job == "stacks":
-        from sacroplasty.io.dicom import dicom_stacks
-
-        return [stack.describe() for stack in dicom_stacks(path)[0]]
-    if job == "segmentation":
-        from sacroplasty.io.segmentation import load_segmentation
-
-        return load_segmentation(path)
-    if job == "label_folder":
-        from sacroplasty.io.label_folder import load_label_folder
-
-        return load_label_folder(path)
-    if job == "structures":
-        from sacroplasty.io.structures import load_structures
-
-        return load_structures(path)
-    raise ValueError(job)
+    """The result of one job: a RawImage, arrays by name, or a value that JSON can carry."""
+    module, function = JOBS[job]
+    return getattr(import_module(f"sacroplasty.io.{module}"), function)(path, **arguments)
 
 
 def answer(job: str, path: Path, out: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     """The child's answer: a raw image, a value, or a refusal."""
     try:
         result = perform(job, path, arguments)
-        return {"raw": stored(result, out)} if isinstance(result, RawImage) else {"value": result}
+        if isinstance(result, RawImage):
+            return {"raw": stored(result, out)}
+        if isinstance(result, dict) and result and all(isinstance(v, np.ndarray) for v in result.values()):
+            return {"arrays": stored_arrays(result, out)}
+        return {"value": result}
     except SacroplastyError as error:
         return {"refusal": _refusal(error)}
     except MemoryError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
+from sacroplasty.io.atomic import write_bytes
 from sacroplasty.io.dicom_headers import regular_files
+from sacroplasty.io.isolation import isolated
 from sacroplasty.io.verdict import Remark, rejected
 
 METHOD = "DICOM PS3.15 Annex E Basic Profile; sacroplasty"
@@ -162,29 +165,39 @@ def deidentify_folder(
     """Write every CT and MR image below a folder anew, under names that say nothing; what was written.
 
     Objects of other kinds (reports, segmentations, PDF, pictures) are left out with a remark: no table can clean
-    their text.
+    their text. The originals are parsed in the child process.
     """
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
+    found = isolated("deidentify", Path(source), out=str(target.absolute()), secret=key.secret.hex())
+    remarks = tuple(Remark(str(code), str(message)) for code, message in found["remarks"])
+    return tuple(target / Path(name).name for name in found["written"]), remarks
+
+
+def write_deidentified(source: Path, out: str, secret: str) -> dict[str, Any]:
+    """Names of the images written, and remarks, as plain data. Runs in the child process."""
+    key, written, left_out = Key(bytes.fromhex(secret)), [], 0
     remarks: set[Remark] = set()
-    left_out = 0
-    for path in regular_files(Path(source)):
+    for path in regular_files(source):
         try:
             ds = pydicom.dcmread(path)
             if ds.get("Modality") not in {"CT", "MR"}:
                 raise ValueError
             clean, noticed = deidentified(ds, key)
+            name = f"{hashlib.sha256(str(clean.SOPInstanceUID).encode()).hexdigest()[:24]}.dcm"
+            content = io.BytesIO()
+            clean.save_as(content, enforce_file_format=True)
+        except MemoryError:
+            raise
         except Exception:  # not DICOM, damaged, or of a kind that cannot be cleaned
             left_out += 1
             continue
-        name = target / f"{hashlib.sha256(str(clean.SOPInstanceUID).encode()).hexdigest()[:24]}.dcm"
-        clean.save_as(name, enforce_file_format=True)
+        write_bytes(Path(out) / name, content.getvalue())
         written.append(name)
         remarks.update(noticed)
     if left_out:
         remarks.add(Remark("SAC-G097", f"{left_out} files left out: not images that a table can clean."))
-    return tuple(written), tuple(sorted(remarks, key=lambda r: r.code))
+    return {"written": written, "remarks": [[r.code, r.message] for r in sorted(remarks, key=lambda r: r.code)]}
 
 
 def leaks(folder: str | os.PathLike[str], words: Iterable[str]) -> tuple[str, ...]:

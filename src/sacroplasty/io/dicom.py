@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import gdcm
 import numpy as np
 import pydicom
 
 from sacroplasty.io.dicom_headers import Slice, read_headers, regular_files
+from sacroplasty.io.dicom_second import corners_by_gdcm
 from sacroplasty.io.dicom_stacks import SAME_PLACE_MM, Stack, chosen_stack, heights_mm, stacks_of, unreadable_remark
 from sacroplasty.io.gate import AIR_HU, UNIT_TOLERANCE
 from sacroplasty.io.raw import Array, RawImage
@@ -30,6 +30,11 @@ def dicom_stacks(path: Path) -> tuple[tuple[Stack, ...], tuple[Remark, ...]]:
             remedy="Point at the folder of a CT series, or at a .nii.gz or .nrrd file",
         )
     return stacks_of(slices), unreadable_remark(unreadable)
+
+
+def described_stacks(path: Path) -> list[str]:
+    """One line for every stack at a path. Runs in the child process."""
+    return [stack.describe() for stack in dicom_stacks(path)[0]]
 
 
 def load_dicom(path: Path, series: str | None = None, modality: str | None = None) -> RawImage:
@@ -58,7 +63,7 @@ def load_dicom(path: Path, series: str | None = None, modality: str | None = Non
         modality=first.modality,
         remarks=(*remarks, *aside, *dropped, *padded, *lossy, *_posture(first)),
         about=about,
-        second_corners_mm=_second_corners(planes, array.shape),
+        second_corners_mm=corners_by_gdcm(planes, array.shape),
     )
 
 
@@ -194,23 +199,3 @@ def _rescaled(planes: list[Slice], pixels: list[Array]) -> tuple[Array, tuple[Re
         out[n] = values
     remarks = (Remark("SAC-G035", f"{padded} voxels declared as padding set to {AIR_HU} HU."),) if padded else ()
     return out.transpose(2, 1, 0), remarks
-
-
-def _second_corners(planes: list[Slice], shape: tuple[int, ...]) -> Points | None:
-    """The eight corners as GDCM's own header reader places them; None for enhanced files, which it reads otherwise."""
-    if any(p.frame is not None for p in planes):
-        return None
-    corners = []
-    for plane in (planes[0], planes[-1]):
-        reader = gdcm.ImageReader()
-        reader.SetFileName(str(plane.path))
-        if not reader.Read():
-            return None
-        image = reader.GetImage()
-        origin = np.array([image.GetOrigin(axis) for axis in range(3)])
-        cosines = np.array([image.GetDirectionCosines(axis) for axis in range(6)])
-        for j in (0, shape[1] - 1):
-            for i in (0, shape[0] - 1):
-                offset = cosines[:3] * image.GetSpacing(0) * i + cosines[3:] * image.GetSpacing(1) * j
-                corners.append(origin + offset)
-    return np.array(corners)

@@ -36,7 +36,7 @@ def checked_geometry(raw: RawImage) -> tuple[Remark, ...]:
     _require_spacing(raw)
     _require_straight(raw)
     _require_even(raw)
-    _require_agreement(raw)
+    require_agreement(raw)
     return _extent(raw)
 
 
@@ -125,7 +125,8 @@ def _require_even(raw: RawImage) -> None:
         )
 
 
-def _require_agreement(raw: RawImage) -> None:
+def require_agreement(raw: RawImage) -> None:
+    """GeometryError SAC-G029 unless the second reader, where the format has one, finds the same eight corners."""
     if raw.second_corners_mm is None:
         return
     i, j, k = raw.array.shape

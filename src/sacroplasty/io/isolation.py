@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sacroplasty.errors import GeometryError, InputError, SacroplastyError
 from sacroplasty.io.raw import RawImage
@@ -34,7 +35,7 @@ _RESULT = "result.json"
 
 
 def isolated(job: str, path: Path, *, timeout_s: float | None = None, **arguments: Any) -> Any:
-    """The JSON result of a job of `sacroplasty.io.child` on a path; RawImage where the job gives one.
+    """The JSON result of a job of `sacroplasty.io.child` on a path; RawImage or named arrays where the job gives them.
 
     Raises what the child refused with; InputError SAC-G004 where it crashed or went over a limit.
     """
@@ -62,6 +63,9 @@ def isolated(job: str, path: Path, *, timeout_s: float | None = None, **argument
         answer = json.loads(result.read_text(encoding="utf-8"))
         if "refusal" in answer:
             raise _refusal(answer["refusal"])
+        if "arrays" in answer:
+            return {str(name): np.load(Path(folder) / f"{n}.npy", allow_pickle=False)
+                    for n, name in enumerate(answer["arrays"])}  # fmt: skip
         return _raw(answer["raw"], Path(folder)) if "raw" in answer else answer["value"]
 
 
@@ -125,6 +129,13 @@ def stored(raw: RawImage, folder: Path) -> dict[str, Any]:
         "about": dict(raw.about),
         "corners": None if corners is None else corners.tolist(),
     }
+
+
+def stored_arrays(arrays: dict[str, npt.NDArray[np.generic]], folder: Path) -> list[str]:
+    """What the child writes of named arrays: each as .npy under its number; the names."""
+    for number, array in enumerate(arrays.values()):
+        np.save(folder / f"{number}.npy", array, allow_pickle=False)
+    return list(arrays)
 
 
 def _raw(found: dict[str, Any], folder: Path) -> RawImage:

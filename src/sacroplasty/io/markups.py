@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sacroplasty.io.isolation import isolated
 from sacroplasty.io.verdict import rejected
 from sacroplasty.space import Points
 
@@ -30,20 +31,37 @@ class Markup:
 def read_markups(path: str | os.PathLike[str]) -> tuple[Markup, ...]:
     """Every markup in a .mrk.json or .fcsv file, in LPS mm; points that are not defined are left out.
 
-    A .mrk.json without coordinate system is LPS, as Slicer's schema says; an .fcsv without one is refused.
+    A .mrk.json without coordinate system is LPS, as Slicer's schema says; an .fcsv without one is refused. Parsed in
+    the child process.
     """
     source = Path(path)
     if not source.is_file() or source.stat().st_size > _LARGEST_BYTES:
         raise rejected("SAC-G001", "There is no markups file of a plausible size at this path", got=source.name)
-    text = source.read_text(encoding="utf-8", errors="replace")
+    return tuple(
+        Markup(str(one["kind"]), str(one["name"]), _places(one["points"], one["name"]), tuple(map(str, one["labels"])))
+        for one in isolated("markups", source)
+    )
+
+
+def load_markups(path: Path) -> list[dict[str, Any]]:
+    """Kind, name, points and labels of every markup as plain data, LPS mm. Runs in the child process."""
+    text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        return (_fcsv(text, source.stem),) if source.suffix == ".fcsv" else _json(text)
+        return [_fcsv(text, path.stem)] if path.suffix.lower() == ".fcsv" else _json(text)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"[:120]
-        raise rejected("SAC-G003", f"{source.name} is not a readable markups file", got=got) from error
+        raise rejected("SAC-G003", f"{path.name} is not a readable markups file", got=got) from error
 
 
-def _json(text: str) -> tuple[Markup, ...]:
+def _places(points: Any, name: str) -> Points:
+    """Positions (n, 3); refused where one is not finite."""
+    places = np.array(points, dtype=np.float64).reshape(-1, 3)
+    if not np.isfinite(places).all():
+        raise rejected("SAC-G033", "A markup's position is not finite", got=name[:80])
+    return places
+
+
+def _json(text: str) -> list[dict[str, Any]]:
     found = []
     for one in json.loads(text)["markups"]:
         system = str(one.get("coordinateSystem", "LPS"))
@@ -52,17 +70,18 @@ def _json(text: str) -> tuple[Markup, ...]:
             raise rejected("SAC-G050", "The markup is neither in LPS nor RAS mm", got=f"{system}, {units}")
         points = [p for p in one["controlPoints"] if p.get("positionStatus", "defined") == "defined"]
         found.append(_markup(str(one["type"]), str(one.get("name", "")), points, system))
-    return tuple(found)
+    return found
 
 
-def _markup(kind: str, name: str, points: list[dict[str, Any]], system: str) -> Markup:
-    places = np.array([p["position"] for p in points], dtype=np.float64).reshape(-1, 3) * _SIGNS[system]
-    if not np.isfinite(places).all():
-        raise rejected("SAC-G033", "A markup's position is not finite", got=name)
-    return Markup(kind, name, places, tuple(str(p.get("label", "")) for p in points))
+def _markup(kind: str, name: str, points: list[dict[str, Any]], system: str) -> dict[str, Any]:
+    places = np.array([p["position"] for p in points], dtype=np.float64)
+    if places.size and places.shape != (len(points), 3):
+        raise ValueError("a position has three numbers")
+    checked = _places(places * _SIGNS[system] if places.size else places, name)
+    return {"kind": kind, "name": name, "points": checked.tolist(), "labels": [str(p.get("label", "")) for p in points]}
 
 
-def _fcsv(text: str, name: str) -> Markup:
+def _fcsv(text: str, name: str) -> dict[str, Any]:
     heads = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
     values = dict(part.split("=", 1) for part in heads if "=" in part)
     fields = {key.strip(): value.strip() for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""Surface meshes in and out: binary STL and ASCII PLY with the coordinate system in the header, as Slicer does."""
+"""Surface meshes in and out: STL and PLY with the coordinate system in the header, as Slicer does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.io.atomic import write_atomically
+from sacroplasty.io.isolation import isolated
+from sacroplasty.io.ply import read_ply
 from sacroplasty.io.verdict import rejected
 from sacroplasty.space import Points
 
@@ -43,42 +45,42 @@ def write_mesh(vertices_mm: Points, faces: npt.NDArray[np.int64], path: str | os
 
 
 def read_mesh(path: str | os.PathLike[str]) -> tuple[Points, npt.NDArray[np.int64]]:
-    """Vertices (n, 3), LPS mm, and triangles (m, 3) of an STL or ASCII PLY; without SPACE it is LPS, as in Slicer."""
+    """Vertices (n, 3), LPS mm, and triangles (m, 3) of an STL or PLY; without SPACE it is LPS, as in Slicer.
+
+    Parsed in the child process. Raises InputError where it is not a whole mesh of triangles.
+    """
     source = Path(path)
     if not source.is_file() or source.stat().st_size > _LARGEST_BYTES:
         raise rejected("SAC-G001", "There is no mesh of a plausible size at this path", got=source.name)
-    raw = source.read_bytes()
+    found = isolated("mesh", source)
+    vertices, faces = np.asarray(found["vertices"], dtype=np.float64), np.asarray(found["faces"], dtype=np.int64)
+    whole = vertices.ndim == faces.ndim == 2 and vertices.shape[1] == faces.shape[1] == 3
+    if not whole or not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
+        raise rejected("SAC-G003", f"{source.name} holds no usable triangles", remedy="Export the surface again")
+    return vertices, faces
+
+
+def load_mesh(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """Vertices and faces by name, LPS mm. Runs in the child process."""
+    raw = path.read_bytes()
     try:
         if raw.startswith(b"ply"):
-            vertices, faces = _ply(raw)
+            vertices, faces = read_ply(raw)
         elif len(raw) >= 84 and len(raw) == 84 + 50 * int(np.frombuffer(raw[80:84], "<u4")[0]):
             vertices, faces = _corners(np.frombuffer(raw, _FACE, offset=84)["corners"])
         else:
             numbers = re.findall(rb"vertex\s+(\S+)\s+(\S+)\s+(\S+)", raw)
             vertices, faces = _corners(np.array(numbers, dtype=np.float64).reshape(-1, 3, 3))
-    except (ValueError, IndexError) as error:
-        raise rejected("SAC-G003", f"{source.name} is not a readable mesh", got=str(error)[:100]) from error
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        raise rejected("SAC-G003", f"{path.name} is not a readable mesh", got=str(error)[:100]) from error
     if not len(faces) or not np.isfinite(vertices).all():
-        raise rejected("SAC-G003", f"{source.name} holds no usable triangles", remedy="Export the surface again")
+        raise rejected("SAC-G003", f"{path.name} holds no usable triangles", remedy="Export the surface again")
     said = _SPACE.search(raw[:400])
     signs = (-1.0, -1.0, 1.0) if said and said.group(1).upper() == b"RAS" else (1.0, 1.0, 1.0)
-    return np.asarray(vertices * signs), faces
+    return {"vertices": np.asarray(vertices * signs), "faces": faces}
 
 
 def _corners(corners: npt.NDArray[np.floating]) -> tuple[Points, npt.NDArray[np.int64]]:
     """Triangles (m, 3, 3) with equal corners made one vertex."""
     vertices, index = np.unique(corners.reshape(-1, 3).astype(np.float64), axis=0, return_inverse=True)
     return vertices, index.reshape(-1, 3).astype(np.int64)
-
-
-def _ply(raw: bytes) -> tuple[Points, npt.NDArray[np.int64]]:
-    head, _, body = raw.partition(b"end_header\n")
-    if b"format ascii" not in head:
-        raise ValueError("only ASCII PLY is read")
-    counts = [int(n) for n in re.findall(rb"element (?:vertex|face) (\d+)", head)]
-    lines = body.split(b"\n")
-    vertices = np.array([line.split()[:3] for line in lines[: counts[0]]], dtype=np.float64)
-    faces = np.array([line.split()[1:4] for line in lines[counts[0] : counts[0] + counts[1]]], dtype=np.int64)
-    if len(vertices) != counts[0] or len(faces) != counts[1] or (faces.size and faces.max() >= counts[0]):
-        raise ValueError("fewer lines than announced")
-    return vertices, faces

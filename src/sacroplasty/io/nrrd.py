@@ -16,6 +16,7 @@ import numpy as np
 
 from sacroplasty.errors import InputError
 from sacroplasty.io.atomic import write_atomically
+from sacroplasty.io.nrrd_header import corners_from_text
 from sacroplasty.io.raw import Array, RawImage, raw_from_affine
 from sacroplasty.io.storage import RAS_TO_LPS
 from sacroplasty.io.verdict import Remark, rejected
@@ -41,7 +42,13 @@ def load_nrrd(path: Path) -> RawImage:
             remedy="Save the one volume that is meant",
         )
     about = {"format": "NRRD", "label_names": json.dumps({v: n for v, n, _ in segments_of(header)})}
-    return raw_from_affine(array, affine_of(header), remarks=unit_remarks(header), about=about)
+    return raw_from_affine(
+        array,
+        affine_of(header),
+        remarks=unit_remarks(header),
+        about=about,
+        second_corners_mm=corners_from_text(path),
+    )
 
 
 def parse_nrrd(path: Path) -> tuple[dict[str, Any], Array]:

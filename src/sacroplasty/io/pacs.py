@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 
-from pydicom.dataset import Dataset
-
 from sacroplasty.errors import InputError
+from sacroplasty.io.isolation import isolated
 from sacroplasty.io.verdict import rejected
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
@@ -55,32 +54,25 @@ def require_uid(uid: str) -> str:
 
 @dataclass
 class Quarantine:
-    """Objects on arrival: each is checked against the series that was asked for and kept under a hash of its UID."""
+    """Objects on arrival, kept unread under a number; the child process tells what they are once all are there."""
 
     wanted: SeriesFound
     folder: Path
     limits: Limits = field(default_factory=Limits)
-    received: set[str] = field(default_factory=set)
+    count: int = 0
     used_bytes: int = 0
     deadline: float = 0.0
 
     def __post_init__(self) -> None:
         self.deadline = time.monotonic() + self.limits.seconds
 
-    def admit(self, ds: Dataset, size: int) -> Path:
-        """Where to write an object that belongs to the series; refuses strangers, duplicates and excess."""
-        self.require_within(size)
-        for name, expected in (("PatientID", self.wanted.patient_id), ("StudyInstanceUID", self.wanted.study_uid),
-                               ("SeriesInstanceUID", self.wanted.series_uid)):  # fmt: skip
-            if str(ds.get(name, "")).strip() != expected.strip():
-                raise _unfit(f"The archive sent an image of another {name}", "It was not stored")
-        uid = require_uid(str(ds.get("SOPInstanceUID", "")))
-        if uid in self.received:
-            raise _unfit("The archive sent the same image twice", uid)
-        if len(self.received) >= self.limits.images:
+    def keep(self, raw: bytes, counted: bool = False) -> None:
+        """Keep one object's bytes; refuses excess. `counted` says that the bytes were counted as they came."""
+        self.require_within(0 if counted else len(raw))
+        if self.count >= self.limits.images:
             raise _unfit("The archive sent too many images", f"over {self.limits.images}")
-        self.received.add(uid)
-        return self.folder / f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.dcm"
+        self.count += 1
+        (self.folder / f"{self.count:06d}").write_bytes(raw)
 
     def require_within(self, size: int = 0) -> None:
         """Raise once more bytes or time were used than allowed."""
@@ -90,10 +82,24 @@ class Quarantine:
         if time.monotonic() > self.deadline:
             raise _unfit("The archive was too slow", f"over {self.limits.seconds:.0f} s")
 
-    def require_complete(self) -> None:
-        """Raise where the number of images is not what the archive announced, or nothing came."""
-        if not self.received or (self.wanted.images and len(self.received) != self.wanted.images):
-            raise _unfit("The series did not arrive complete", f"{len(self.received)} of {self.wanted.images} images")
+    def release(self) -> None:
+        """Name every object by a hash of its UID; refuses strangers, duplicates and an incomplete series."""
+        received: set[str] = set()
+        for name, found in isolated("identities", self.folder).items() if self.count else ():
+            if found is None:
+                raise _unfit("The archive sent an unreadable object", f"object {int(name)} of {self.count}")
+            for key, expected in (("PatientID", self.wanted.patient_id), ("StudyInstanceUID", self.wanted.study_uid),
+                                  ("SeriesInstanceUID", self.wanted.series_uid)):  # fmt: skip
+                if found[key].strip() != expected.strip():
+                    raise _unfit(f"The archive sent an image of another {key}", "It was not stored")
+            uid = require_uid(found["SOPInstanceUID"])
+            if uid in received:
+                raise _unfit("The archive sent the same image twice", uid)
+            received.add(uid)
+            new = f"{hashlib.sha256(uid.encode()).hexdigest()[:32]}.dcm"
+            (self.folder / f"{int(name):06d}").rename(self.folder / new)
+        if not received or (self.wanted.images and len(received) != self.wanted.images):
+            raise _unfit("The series did not arrive complete", f"{len(received)} of {self.wanted.images} images")
 
 
 def _unfit(what: str, got: str) -> Exception:
@@ -113,7 +119,7 @@ def quarantined(wanted: SeriesFound, out: str | os.PathLike[str], limits: Limits
     try:
         quarantine = Quarantine(wanted, folder, limits or Limits())
         yield quarantine
-        quarantine.require_complete()
+        quarantine.release()
         folder.replace(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    CTImageStorage,
+    EncapsulatedPDFStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_role
 from pynetdicom.sop_class import (
@@ -26,7 +38,20 @@ from sacroplasty.errors import InputError, SacroplastyError
 from sacroplasty.io.pacs import Limits, SeriesFound, quarantined, require_uid
 from sacroplasty.io.verdict import rejected
 
-_IMAGES = (CTImageStorage, EnhancedCTImageStorage, MRImageStorage)
+# What a series may hold: images, and the objects this program exports.
+_KINDS = (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    MRImageStorage,
+    SegmentationStorage,
+    Comprehensive3DSRStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+)
+# Deflated objects, which may unpack without end, and big endian ones are never asked for.
+_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 _PENDING = (0xFF00, 0xFF01)
 
 
@@ -56,7 +81,7 @@ class _Link:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = archive.timeout_s
         entity.connection_timeout = archive.timeout_s
         for context in contexts:
-            entity.add_requested_context(context)
+            entity.add_requested_context(context, list(_SYNTAXES))
         secure = None
         if archive.certificate is not None:
             secure = (ssl.create_default_context(cafile=str(archive.certificate)), archive.host)
@@ -156,14 +181,13 @@ def get_series(
 
         def on_store(event: Any) -> int:
             try:
-                raw = event.request.DataSet.getvalue()
-                path = quarantine.admit(event.dataset, len(raw))
-                path.write_bytes(event.encoded_dataset())
+                # The object's bytes as they came, with a file's head before them; nothing is parsed here.
+                quarantine.keep(event.encoded_dataset())
             except SacroplastyError as error:
                 problems.append(error)
                 event.assoc.abort()
                 return 0xA700
-            except Exception as error:  # a dataset that cannot be parsed
+            except Exception as error:  # a message that names no object
                 problems.append(rejected("SAC-G090", "The archive sent an unreadable object", got=type(error).__name__))
                 event.assoc.abort()
                 return 0xC000
@@ -173,8 +197,8 @@ def get_series(
         query.QueryRetrieveLevel = "SERIES"
         query.PatientID, query.StudyInstanceUID = wanted.patient_id, wanted.study_uid
         query.SeriesInstanceUID = wanted.series_uid
-        contexts = [StudyRootQueryRetrieveInformationModelGet, *_IMAGES]
-        roles = [build_role(kind, scp_role=True) for kind in _IMAGES]
+        contexts = [StudyRootQueryRetrieveInformationModelGet, *_KINDS]
+        roles = [build_role(kind, scp_role=True) for kind in _KINDS]
         with _Link(archive, contexts, roles, [(evt.EVT_C_STORE, on_store)]) as link:
             final = None
             for status, _ in link.send_c_get(query, StudyRootQueryRetrieveInformationModelGet):

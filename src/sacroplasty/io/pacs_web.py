@@ -7,6 +7,7 @@ import io
 import json
 import os
 import ssl
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -91,15 +92,28 @@ def find_web_series(archive: WebArchive, *, patient_id: str, most: int = 500) ->
     path = f"/series?PatientID={quote(patient_id, safe='')}&includefield=00081209&includefield=0020000D&limit={most}"
     link, answer = _ask(archive, "GET", path, Accept="application/dicom+json")
     with closing(link):
-        raw = answer.read(_LARGEST_ANSWER + 1)
-    if len(raw) > _LARGEST_ANSWER:
-        raise rejected("SAC-G090", "The archive's answer is too long", got=f"over {_LARGEST_ANSWER // 10**6} MB")
+        raw = _whole(answer, archive.timeout_s)
     try:
         entries = [Dataset.from_json(entry) for entry in json.loads(raw or b"[]")]
         found = tuple(_series(entry, patient_id) for entry in entries)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise rejected("SAC-G090", "The archive's answer is not DICOM JSON", got=type(error).__name__) from error
     return tuple(s for s in found if s.patient_id == patient_id.strip())
+
+
+def _whole(answer: HTTPResponse, seconds: float) -> bytes:
+    """A short answer's body, within limits of bytes and time."""
+    until = time.monotonic() + seconds
+    held = bytearray()
+    try:
+        while block := answer.read1(_BLOCK):
+            held += block
+            if len(held) > _LARGEST_ANSWER or time.monotonic() > until:
+                got = f"over {_LARGEST_ANSWER // 10**6} MB or {seconds:.0f} s"
+                raise rejected("SAC-G090", "The archive's answer is too long", got=got)
+    except (OSError, HTTPException) as error:
+        raise rejected("SAC-G091", "The archive broke off", got=str(error)[:100]) from error
+    return bytes(held)
 
 
 def _series(entry: Dataset, patient_id: str) -> SeriesFound:
@@ -122,12 +136,7 @@ def get_web_series(
         link, answer = _ask(archive, "GET", path, Accept='multipart/related; type="application/dicom"')
         with closing(link):
             for raw in _parts(answer, quarantine):
-                try:
-                    ds = pydicom.dcmread(io.BytesIO(raw), stop_before_pixels=True)
-                except Exception as error:  # a part that is no DICOM object
-                    got = type(error).__name__
-                    raise rejected("SAC-G090", "The archive sent an unreadable object", got=got) from error
-                quarantine.admit(ds, 0).write_bytes(raw)
+                quarantine.keep(raw, counted=True)
     return Path(out)
 
 
@@ -193,8 +202,12 @@ def store_web(archive: WebArchive, objects: Sequence[Dataset]) -> None:
         Accept="application/dicom+json",
     )
     with closing(link):
-        found = json.loads(answer.read(_LARGEST_ANSWER) or b"{}")
-    confirmed = {item["00081155"]["Value"][0] for item in found.get("00081199", {}).get("Value", [])}
+        raw = _whole(answer, archive.timeout_s)
+    try:
+        found = json.loads(raw or b"{}")
+        confirmed = {item["00081155"]["Value"][0] for item in found.get("00081199", {}).get("Value", [])}
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise rejected("SAC-G090", "The archive's answer is not DICOM JSON", got=type(error).__name__) from error
     missing = [str(ds.SOPInstanceUID) for ds in objects if str(ds.SOPInstanceUID) not in confirmed]
     if missing:
         raise rejected("SAC-G091", "The archive did not confirm every object", got=f"{len(missing)} of {len(objects)}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from sacroplasty.errors import GeometryError
 from sacroplasty.io.archive import ENDINGS, unpacked
-from sacroplasty.io.gate import checked_geometry, checked_values, without_padding
+from sacroplasty.io.gate import checked_geometry, checked_values, require_agreement, without_padding
 from sacroplasty.io.isolation import isolated
 from sacroplasty.io.raw import RawImage, shrunk
 from sacroplasty.io.resample import evenly_spaced, without_tilt
@@ -72,7 +72,8 @@ def read_series(
 
     Parsed in a child process with limits. `series` chooses a DICOM series or stack by the identifier that `inspect`
     lists; `modality` is "CT" or "MR". With `acknowledge`, warnings whose codes are not in it raise; without, they are
-    left to the caller in `warnings`. Raises InputError or GeometryError (code SAC-G0xx) where the gate rejects.
+    in `warnings` and in `provenance`, which goes into the case. Raises InputError or GeometryError (code SAC-G0xx)
+    where the gate rejects.
     """
     source = Path(path)
     file_kind(source)
@@ -86,9 +87,13 @@ def read_series(
     return judged if acknowledge is None else judged.require_acknowledged(acknowledge)
 
 
-def read_ct(path: str | os.PathLike[str], *, series: str | None = None) -> Volume:
-    """The CT at a path in HU, axes near +left, +posterior, +superior; world unchanged. Warnings: see read_series."""
-    return read_series(path, series=series).volume
+def read_ct(path: str | os.PathLike[str], *, series: str | None = None, acknowledge: Iterable[str] = ()) -> Volume:
+    """The CT at a path in HU, axes near +left, +posterior, +superior; world unchanged.
+
+    A bare volume cannot carry warnings, so every one must be acknowledged by its code ("all" covers all) or this
+    raises GeometryError SAC-G080 that names them; `read_series` returns them beside the volume instead.
+    """
+    return read_series(path, series=series, acknowledge=acknowledge).volume
 
 
 def load(path: Path, series: str | None = None, modality: str | None = None) -> RawImage:
@@ -170,6 +175,7 @@ def _resampled(raw: RawImage, code: str) -> RawImage:
         checked_geometry(raw)
     except GeometryError as error:
         if error.code == code or (code == "SAC-G024" and error.code == "SAC-G025"):
+            require_agreement(raw)
             return without_tilt(raw) if code == "SAC-G023" else evenly_spaced(raw)
         if code != "SAC-G023" or error.code not in {"SAC-G024", "SAC-G025"}:
             raise

@@ -24,8 +24,9 @@ from sacroplasty.lesion.facts import (
     PriorTherapy,
     Therapy,
 )
+from sacroplasty.lesion.fracture import find_fractures
 from sacroplasty.lesion.growth import lesion_from_click
-from sacroplasty.lesion.lesion import Integrity, Lesion, LesionKind, Wall
+from sacroplasty.lesion.lesion import Fracture, FractureKind, Integrity, Lesion, LesionKind, Wall
 from sacroplasty.lesion.measurements import (
     Measurement,
     centre_offset,
@@ -53,6 +54,8 @@ __all__ = [
     "Blood",
     "Collapse",
     "Decision",
+    "Fracture",
+    "FractureKind",
     "Integrity",
     "Lesion",
     "LesionKind",
@@ -78,6 +81,7 @@ __all__ = [
     "centre_offset",
     "dermatomes_of",
     "distances_to_nerves",
+    "find_fractures",
     "find_lesions",
     "hiatus_margin_mm",
     "lesion_from_click",

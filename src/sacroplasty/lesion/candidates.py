@@ -11,9 +11,9 @@ from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import value
 from sacroplasty.lesion.density import MAD_TO_SD, expected_hu
 from sacroplasty.lesion.extent import lesion_in
-from sacroplasty.lesion.growth import CORTEX_MM, averaged, opened
+from sacroplasty.lesion.growth import averaged, opened
 from sacroplasty.lesion.lesion import Lesion
-from sacroplasty.lesion.region import region_of
+from sacroplasty.lesion.region import CORTEX_MM, region_of
 from sacroplasty.plan import Finding, Severity
 from sacroplasty.space import Volume
 

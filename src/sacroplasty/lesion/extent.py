@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import AnatomyError, GeometryError, InputError
 from sacroplasty.lesion.density import kind_of
+from sacroplasty.lesion.fracture import fractures_in
 from sacroplasty.lesion.lesion import Integrity, Lesion
 from sacroplasty.lesion.region import Bools, Region, region_of
 from sacroplasty.lesion.walls import walls_of
@@ -86,6 +87,7 @@ def lesion_in(region: Region, lesion: Bools, *, synthetic: bool = False) -> Lesi
         )
     kind, numbers = kind_of(region, lesion)
     walls = walls_of(region, lesion)
+    fractures = fractures_in(region, lesion)
     soft_ml = float((lesion & ~region.envelope & ~region.lumen).sum()) * mask.grid.voxel_volume_ml
     return Lesion(
         mask=mask,
@@ -102,8 +104,10 @@ def lesion_in(region: Region, lesion: Bools, *, synthetic: bool = False) -> Lesi
             Finding(Severity.CAUTION, "wall-not-assessable", f"The {wall.name} wall cannot be judged on this CT")
             for wall in walls
             if wall.integrity is Integrity.UNCLEAR
-        ),
+        )
+        + tuple(Finding(Severity.CAUTION, "fracture", f.sentence, where_mm=f.centre_mm) for f in fractures),
         synthetic=synthetic,
+        fractures=fractures,
     )
 
 

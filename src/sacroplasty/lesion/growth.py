@@ -17,10 +17,10 @@ from scipy import ndimage
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import AnatomyError, InputError
 from sacroplasty.evidence import value
-from sacroplasty.lesion.density import MAD_TO_SD, expected_hu
+from sacroplasty.lesion.density import FEW_VOXELS, MAD_TO_SD, expected_hu
 from sacroplasty.lesion.extent import lesion_in
 from sacroplasty.lesion.lesion import Lesion
-from sacroplasty.lesion.region import Bools, Region, distance_mm, region_of
+from sacroplasty.lesion.region import CORTEX_MM, Bools, Region, distance_mm, region_of
 from sacroplasty.plan import Point, as_point
 from sacroplasty.space import Volume
 
@@ -28,8 +28,9 @@ from sacroplasty.space import Volume
 FIRST_RADIUS_MM = 6.0
 # The seed's own measure is taken over this ball.
 SEED_RADIUS_MM = 3.0
-# Cortex lies within this depth; marrow is grown through below it.
-CORTEX_MM = 2.2
+# Is the seed altered at all? It is held, averaged over about its own size, against marrow of the same part of the
+# sacrum that keeps off the cortex.
+SEED_SIGMA_MM, LIKE_ARC_MM, LIKE_DEPTH_MM = 1.8, 15.0, 3.5
 # Bridges thinner than twice this are leaks, not lesion.
 OPENING_MM = 1.5
 # Rounds of: expected marrow without the lesion, growth, expected marrow again.
@@ -90,7 +91,9 @@ def _grown(region: Region, excluded: Bools, offset: npt.NDArray[np.float64], poi
     cap = max(CAP_SD * scatter, value("assumptions.lesion_contrast_hu"))
     kind = np.minimum(np.abs(difference), cap) if mosaic else difference
     best = averaged(kind, marrow, region.spacing_mm, MOSAIC_SIGMA_MM if mosaic else SIGMA_MM)
-    separation = _separation(best, seed, healthy)
+    separation = _separation(
+        averaged(kind, marrow, region.spacing_mm, SEED_SIGMA_MM), seed, _like(region, seed, healthy)
+    )
     if separation < value("assumptions.click_contrast"):
         raise AnatomyError(
             "The marrow at the click does not differ from healthy marrow",
@@ -104,6 +107,13 @@ def _grown(region: Region, excluded: Bools, offset: npt.NDArray[np.float64], poi
         (now for now, then in pairwise(steps) if np.count_nonzero(now) <= LEAK * np.count_nonzero(then)), steps[-1]
     )
     return _to_surface(region, np.asarray(ndimage.binary_fill_holes(kept) & region.envelope), expected)
+
+
+def _like(region: Region, seed: Bools, healthy: Bools) -> Bools:
+    """Healthy marrow beside the seed along the sacrum, away from cortex; all of it where that is too little."""
+    arc = region.coordinates[0]
+    near = healthy & (region.depth_mm > LIKE_DEPTH_MM) & (np.abs(arc - np.nanmedian(arc[seed])) < LIKE_ARC_MM)
+    return near if np.count_nonzero(near) >= FEW_VOXELS else healthy
 
 
 def _connected(region: Region, marrow: Bools, passing: Bools, seed: Bools) -> Bools:

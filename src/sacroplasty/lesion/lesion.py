@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from sacroplasty.plan import DenisZone, Finding, Level, Point
+from sacroplasty.plan import DenisZone, Finding, Level, Point, Side
 from sacroplasty.space import Mask, Points, readonly
 
 
@@ -56,12 +56,51 @@ class Wall:
         return max(self.adjacent_area_mm2 - self.breach_area_mm2, 0.0)
 
 
+class FractureKind(StrEnum):
+    """Course of a fracture plane."""
+
+    ALAR = "alar"
+    TRANSVERSE = "transverse"
+    OBLIQUE = "oblique"
+
+
+@dataclass(frozen=True, eq=False)
+class Fracture:
+    """One fracture plane: kind, side (None where it crosses the midline), centre and unit normal (LPS), area seen.
+
+    `filled` is the share of its outline that is dark, `levels` are those it runs through, `zone` the Denis zone of most
+    of it, `points_mm` (n, 3) its voxels, and `lesion_gap_mm` the distance to the lesion it was sought for, if any.
+    """
+
+    kind: FractureKind
+    side: Side | None
+    centre_mm: Point
+    normal: Point
+    area_mm2: float
+    filled: float
+    zone: DenisZone
+    levels: tuple[Level, ...]
+    points_mm: Points
+    lesion_gap_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points_mm", readonly(self.points_mm))
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        levels = "-".join(dict.fromkeys((self.levels[0], self.levels[-1]))) if self.levels else "no known level"
+        kind = f"{self.kind.capitalize()} fracture plane" + (f" {self.side}" if self.side else "")
+        return f"{kind}, {levels}, Denis zone {self.zone.value}: {self.area_mm2:.0f} mm² seen; confirm on the images"
+
+
 @dataclass(frozen=True, eq=False)
 class Lesion:
     """One lesion: mask on the anatomy's grid, centre, volume, kind and the numbers behind it.
 
     `levels` and `zones` map to the share (0..1) of the lesion's bony part; `measures` holds named numbers with units
-    (mean_hu, lytic_fraction ...); `soft_tissue_ml` is the part outside the bone.
+    (mean_hu, lytic_fraction ...); `soft_tissue_ml` is the part outside the bone; `fractures` are the sacrum's fracture
+    planes, nearest to the lesion first.
     """
 
     mask: Mask
@@ -75,6 +114,7 @@ class Lesion:
     measures: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     synthetic: bool = False
+    fractures: tuple[Fracture, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("levels", "zones", "measures"):

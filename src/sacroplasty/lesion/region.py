@@ -19,6 +19,8 @@ from sacroplasty.space import Box, Grid, LabelMap, Volume
 MARGIN_MM = 8.0
 # A destroyed part may be missing from a mask that was made from density; gaps up to twice this are bridged.
 CLOSING_MM = 3.0
+# Cortex lies within this depth; marrow begins below it.
+CORTEX_MM = 2.2
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -2,7 +2,7 @@
 
 Sources: DerSimonian & Laird 1986 (Control Clin Trials 7:177), Hartung & Knapp 2001 (Stat Med 20:1771), Higgins,
 Thompson & Spiegelhalter 2009 (J R Stat Soc A 172:137); restricted likelihood after Viechtbauer 2005
-(J Educ Behav Stat 30:261).
+(J Educ Behav Stat 30:261). SciPy's statistics are imported where they are used: the registry opens without them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
 
 from sacroplasty.errors import InputError
 
@@ -71,6 +70,8 @@ def _negative_restricted_likelihood(tau2: float, effects: Array, variances: Arra
 
 def _reml(effects: Array, variances: Array) -> float:
     """The maximum on a bracket that surely holds it, polished on the score's root; 0 where the likelihood falls."""
+    from scipy import optimize
+
     largest = 10.0 * (float(np.var(effects)) + float(variances.max()))
     found = optimize.minimize_scalar(
         _negative_restricted_likelihood, bounds=(0.0, largest), args=(effects, variances), method="bounded",
@@ -100,6 +101,8 @@ def pool(
     Hartung-Knapp takes the interval from a t distribution and the weighted scatter of the studies.
     InputError for fewer than two studies, unequal counts or a variance that is not positive.
     """
+    from scipy import stats
+
     y, v = np.asarray(effects, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     if y.shape != v.shape or y.ndim != 1 or len(y) < 2:
         raise InputError("Pooling needs at least two studies with one variance each", got=f"{y.shape} and {v.shape}")
@@ -128,6 +131,8 @@ def exact_interval(events: int, total: int, level: float = 0.95) -> tuple[float,
     """Clopper-Pearson interval of a rate `events / total`; InputError unless 0 <= events <= total and total > 0."""
     if not 0 <= events <= total or total <= 0:
         raise InputError("A rate needs 0 <= events <= total", got=f"{events} of {total}")
+    from scipy import stats
+
     interval = stats.binomtest(events, total).proportion_ci(level, method="exact")
     return float(interval.low), float(interval.high)
 

@@ -79,6 +79,10 @@ FACTS: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 
 
+# As a CT of the sacrum is reconstructed: cut at the flanks, the skin of the back whole.
+_FIELD_OF_VIEW = ((-110.0, -65.0, -140.0), (110.0, 150.0, 60.0))
+
+
 def named_case(
     name: str, *, spacing_mm: float | tuple[float, float, float] = (0.8, 0.8, 1.0), truth_spacing_mm: float = 1.0
 ) -> NamedCase:
@@ -90,7 +94,10 @@ def named_case(
     if name == "yeo":
         shape = shape.osteoporotic(0.7)
     seed = list(FACTS).index(name) + 1
-    phantom = build_phantom(shape, spacing_mm=spacing_mm, truth_spacing_mm=truth_spacing_mm, prone=True, seed=seed)
+    phantom = build_phantom(
+        shape, spacing_mm=spacing_mm, truth_spacing_mm=truth_spacing_mm, field_of_view_mm=_FIELD_OF_VIEW,
+        prone=True, seed=seed,
+    )  # fmt: skip
     lesion = {"zhang-1": _mixed_s1, "zhang-2": _lytic_s1, "yeo": _rectal_s3}[name](phantom)
     ct, mask = insert_lesion(phantom.ct, phantom.anatomy, lesion)
     volume = facts["cement_volume_ml"]

@@ -325,8 +325,9 @@ def solids_at(points: Array, g: Geometry) -> Array:
     """Columns s, d, closed sacrum, all lumens, block at points (n, 3) of the phantom's frame: for truth and tests."""
     out = np.empty((points.shape[0], 5))
     for n in range(points.shape[0]):
-        x, y, z = points[n]
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
         s, d = sacral_coordinates(y, z, g.table, g.raster)
-        lumen = min(canal_lumen(x, s, d, g), roof_openings(x, s, d, g), tunnel_lumen(x, y, z, s, g))
-        out[n] = s, d, sacral_solid(x, s, d, g), lumen, sacral_block(x, s, d, g)
+        out[n, 0], out[n, 1], out[n, 2] = s, d, sacral_solid(x, s, d, g)
+        out[n, 3] = min(canal_lumen(x, s, d, g), roof_openings(x, s, d, g), tunnel_lumen(x, y, z, s, g))
+        out[n, 4] = sacral_block(x, s, d, g)
     return out

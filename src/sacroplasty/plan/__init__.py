@@ -4,6 +4,7 @@ Frozen values without behaviour beyond their own geometry; every other room spea
 """
 
 from sacroplasty.plan.finding import Finding, Severity
+from sacroplasty.plan.forecast import CementForecast, dosed
 from sacroplasty.plan.needle import Needle, catalogue
 from sacroplasty.plan.plan import Clearance, Crossing, Injection, NeedlePlan, Plan
 from sacroplasty.plan.terms import SACRAL_LEVELS, Approach, DenisZone, Level, Side, State
@@ -12,6 +13,7 @@ from sacroplasty.plan.trajectory import Point, Trajectory, as_point
 __all__ = [
     "SACRAL_LEVELS",
     "Approach",
+    "CementForecast",
     "Clearance",
     "Crossing",
     "DenisZone",
@@ -28,4 +30,5 @@ __all__ = [
     "Trajectory",
     "as_point",
     "catalogue",
+    "dosed",
 ]

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.errors import InputError
-from sacroplasty.io import fingerprint
+from sacroplasty.io import fingerprint, read_originals
 from sacroplasty.space import Volume
 
 MANUFACTURER = "sacroplasty"
@@ -42,7 +41,7 @@ def uid_of(*parts: object) -> str:
 def stamped(ds: Dataset, when: datetime) -> Dataset:
     """Set every date and time of an object's making, so that equal content gives equal bytes."""
     day, time = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
-    for name in ("Content", "InstanceCreation", "Series", "StructureSet"):
+    for name in ("Content", "InstanceCreation", "Series", "StructureSet", "PresentationCreation"):
         if f"{name}Date" in ds:
             setattr(ds, f"{name}Date", day)
         if f"{name}Time" in ds:
@@ -72,14 +71,7 @@ def source_series(folder: Path, ct: Volume) -> list[Dataset]:
     `folder` holds the DICOM series; images of other series, and those set aside, are left out by frame of reference,
     matrix and place.
     """
-    found = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        try:
-            ds = pydicom.dcmread(path)
-        except Exception:  # a folder may hold anything beside the series
-            continue
-        if ds.get("Modality") == "CT" and "ImagePositionPatient" in ds and _fits(ds, ct):
-            found.append(ds)
+    found = [ds for ds in read_originals(folder, "CT") if _fits(ds, ct)]
     normal = np.cross(*np.reshape([float(v) for v in found[0].ImageOrientationPatient], (2, 3))) if found else None
     if normal is None or len(found) not in ct.grid.shape:
         raise InputError(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from sacroplasty.case import Case
 from sacroplasty.errors import InputError
 from sacroplasty.fluoroscopy import displayed
+from sacroplasty.io import write_bytes
 from sacroplasty.report.dicom_export import encapsulated_pdf, measurement_report, secondary_capture, segmentation
+from sacroplasty.report.dicom_presentation import presentation_state
 from sacroplasty.report.dicom_source import ct_series, saved, source_series
 from sacroplasty.report.dicom_structures import structure_set
 from sacroplasty.report.pdf import to_pdf
@@ -48,7 +52,16 @@ def _slicer(case: Case, folder: Path) -> tuple[Path, ...]:
     if plan is None:
         raise InputError("There is no feasible plan to export", remedy="See plan/plan.json for the reasons")
     folder.mkdir(parents=True, exist_ok=True)
-    return write_slicer_scene(folder, case.ct, anatomy.labels, plan, lesion=lesion.mask if lesion else None)
+    shown = lesion.mask if lesion else None
+    written = write_slicer_scene(
+        folder, case.ct, anatomy.labels, plan, lesion=shown, views=[s.view for s in case.views]
+    )
+    for number, shot in enumerate(case.views, start=1):
+        picture = Image.fromarray(displayed(shot, view_contours(case, shot)).rgb)
+        content = BytesIO()
+        picture.save(content, format="PNG")
+        written += (write_bytes(folder / f"view_{number:02d}.png", content.getvalue()),)
+    return written
 
 
 def _structures(case: Case) -> dict[str, Mask]:
@@ -75,6 +88,7 @@ def _dicom(case: Case, folder: Path, source: Path | None, when: datetime) -> lis
     }
     if plan is not None:
         objects["measurements"] = measurement_report(plan, images, when, lesion=lesion)
+        objects["presentation"] = presentation_state(plan, images, when)
     for number, shot in enumerate(case.views, start=1):
         picture = displayed(shot, view_contours(case, shot)).rgb
         name = f"view_{number:02d}"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import InputError
@@ -236,9 +237,9 @@ def _draw(axes: Any, plane: Plane, overlay: Overlay, points: Points, across: Poi
 
 
 def occupancy(mask: Mask, points: Points) -> npt.NDArray[np.float32]:
-    """Trilinear occupancy (0..1) of a mask at positions, so that outlines are smooth between voxels."""
-    low, high = points.reshape(-1, 3).min(axis=0), points.reshape(-1, 3).max(axis=0)
-    box = mask.grid.box_around([low, high], 2.0)
+    """Trilinear occupancy (0..1) of a mask on a raster of points (rows, columns, 3), smooth between voxels."""
+    corners = points[np.ix_((0, -1), (0, -1))].reshape(-1, 3)
+    box = mask.grid.box_around([corners.min(axis=0), corners.max(axis=0)], 2.0)
     part = mask.cropped(box)
     return Volume(part.array.astype(np.float32), part.grid, "1").sampled(points, outside=0.0)
 
@@ -252,17 +253,21 @@ def _label(axes: Any, at: npt.NDArray[np.float64], text: str, colour: str) -> No
 
 def letters_and_scale(axes: Any, plane: Plane, style: SliceStyle, colour: str = "white") -> None:
     """The four side letters and a scale bar."""
+    # A rim of the other colour keeps them readable on bright bone as on air.
+    rim = [withStroke(linewidth=1.8, foreground="black" if colour == "white" else "white")]
     right, down = np.asarray(plane.right), np.asarray(plane.down)
     places = ((0.015, 0.5, -right), (0.985, 0.5, right), (0.5, 0.975, -down), (0.5, 0.025, down))
     for x, y, direction in places:
         axes.text(
             x, y, direction_letters(direction), transform=axes.transAxes, color=colour, fontsize=9, weight="bold",
             ha="left" if x < 0.1 else "right" if x > 0.9 else "center",
-            va="bottom" if y < 0.1 else "top" if y > 0.9 else "center",
+            va="bottom" if y < 0.1 else "top" if y > 0.9 else "center", path_effects=rim, zorder=5,
         )  # fmt: skip
     start, level = -style.width_mm / 2 + 6, style.height_mm / 2 - 6
-    axes.plot([start, start + SCALE_BAR_MM], [level, level], color=colour, lw=2, solid_capstyle="butt")
-    axes.text(start, level - 2, f"{SCALE_BAR_MM:g} mm", color=colour, fontsize=7)
+    axes.plot(
+        [start, start + SCALE_BAR_MM], [level, level], color=colour, lw=2, solid_capstyle="butt", path_effects=rim
+    )
+    axes.text(start, level - 2, f"{SCALE_BAR_MM:g} mm", color=colour, fontsize=7, path_effects=rim)
 
 
 def slice_picture(

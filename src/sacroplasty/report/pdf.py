@@ -92,15 +92,33 @@ def _figures(figures: list[Figure]) -> Iterator[Any]:
             row.append(figure)
 
 
+def _widths(texts: list[tuple[str, ...]]) -> list[float]:
+    """Column widths: equal where every cell fits on one line, else no narrower than its words, the rest by length."""
+    padding = 4.5 * mm
+
+    def needed(split: bool) -> list[float]:
+        parts = [
+            [part for text in column for part in (text.split() if split else [text])]
+            for column in zip(*texts, strict=True)
+        ]
+        return [max((pdfmetrics.stringWidth(p, _BOLD, _CELL.fontSize) for p in c), default=0) + padding for c in parts]
+
+    least, whole = needed(split=True), needed(split=False)
+    equal = _WIDTH / len(whole)
+    if max(whole) <= equal:
+        return [equal] * len(whole)
+    spare, longing = max(_WIDTH - sum(least), 0.0), sum(whole) - sum(least)
+    widths = [a + spare * (b - a) / longing if longing else a for a, b in zip(least, whole, strict=True)]
+    return [w * _WIDTH / sum(widths) for w in widths]
+
+
 def _table(table: Table) -> list[Any]:
     rows = [[Flowing(_marked(cell), _CELL) for cell in row] for row in table.rows]
     if table.header:
         rows.insert(0, [Flowing(f"<b>{_marked(cell)}</b>", _CELL) for cell in table.header])
-    columns = len(rows[0]) if rows else 0
+    texts = [tuple(str(cell) for cell in row) for row in (*([table.header] if table.header else []), *table.rows)]
     style = [("LINEBELOW", (0, 0), (-1, -1), 0.4, _LINE), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    grid = (
-        [Grid(rows, style=style, repeatRows=bool(table.header), colWidths=[_WIDTH / columns] * columns)] if rows else []
-    )
+    grid = [Grid(rows, style=style, repeatRows=bool(table.header), colWidths=_widths(texts))] if rows else []
     caption = [Flowing(_marked(table.caption), _SMALL)] if table.caption else []
     return [*caption, *grid, Spacer(1, 3 * mm)]
 

@@ -89,7 +89,8 @@ def review_pictures(case: Case) -> tuple[Figure, ...]:
     """The imaging review sheet: standard planes through the lesion in two windows, levels, walls, measurements."""
     if not case.lesions:
         return ()
-    sheet = review_sheet(case.ct, case.require("anatomy"), case.lesions, plan=case.plan)
+    anatomy = case.require("anatomy")
+    sheet = review_sheet(case.ct, anatomy, case.lesions, plan=case.plan, mr=anatomy.maps.get("mr"))
     return (Figure(sheet, "Imaging review sheet: standard planes through the lesion, measurements drawn.", 1.0),)
 
 
@@ -113,7 +114,7 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
 def radiograph_png(shot: Radiograph, contours: Sequence[Contour] = ()) -> bytes:
     """A radiograph for the eye as PNG: side letters, angles, position and scale burnt in."""
     buffer = io.BytesIO()
-    Image.fromarray(displayed(shot, contours).rgb).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(displayed(shot, contours).rgb).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

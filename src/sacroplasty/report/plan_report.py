@@ -12,7 +12,8 @@ from sacroplasty.plan import Clearance, Finding, NeedlePlan, Plan, Severity
 from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
-from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures, view_pictures
+from sacroplasty.report.fluoroscopy_section import fluoroscopy_section
+from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures
 
 _UNITS = (("_mm2", "mm²"), ("_mm", "mm"), ("_ml_s", "mL/s"), ("_ml", "mL"), ("_deg", "°"), ("_hu", "HU"), ("_s", "s"))
 
@@ -218,7 +219,7 @@ def plan_document(case: Case, evidence_keys: Iterable[str] = ()) -> Document:
     if case.plans:
         sections.append(_approaches_section(case.plans))
     if case.views:
-        sections.append(Section("Fluoroscopy: what each view should show (simulated)", view_pictures(case)))
+        sections.append(fluoroscopy_section(case))
     if case.cement is not None:
         sections.append(cement_section(case))
     sections.append(_anatomy_section(case))

@@ -46,8 +46,8 @@ from sacroplasty.report.imaging import (
 )
 from sacroplasty.space import Volume
 
-LESION, SACRUM, CANAL, TUNNEL, BREACH, LEVEL, NEEDLE = (
-    "#ff5f5f", "#5fd7ff", "#ffd75f", "#ffaf5f", "#ff5fff", "#afffaf", "#ffffff",
+LESION, SACRUM, CANAL, TUNNEL, BREACH, LEVEL, NEEDLE, FRACTURE = (
+    "#ff5f5f", "#5fd7ff", "#ffd75f", "#ffaf5f", "#ff5fff", "#afffaf", "#ffffff", "#5f87ff",
 )  # fmt: skip
 # A lesion whose centre is nearer to the symmetry plane than this is shown in that plane.
 MIDLINE_MM = 6.0
@@ -82,6 +82,7 @@ def standard_overlays(
     for lesion in lesions:
         outlines.append(Outline(lesion.mask, LESION))
         outlines += [Marks(wall.breach_mm, BREACH) for wall in lesion.breached]
+        outlines += [Marks(fracture.points_mm, FRACTURE, reach_mm=1.0) for fracture in lesion.fractures]
     if levels:
         outlines += _levels(anatomy)
     if plan is not None:
@@ -187,7 +188,8 @@ def _require_registered(ct: Volume, mr: Volume) -> None:
 def _legend(figure: Any) -> None:
     entries = (
         ("sacrum", "#0090c0"), ("canal", "#b08800"), ("root tunnels", "#d07000"), ("lesion", "#d02020"),
-        ("breached wall", "#c000c0"), ("levels", "#30a030"), ("needle: solid in the plane, dashed off it", "#606060"),
+        ("breached wall", "#c000c0"), ("fracture", "#0060ff"), ("levels", "#30a030"),
+        ("needle: solid in the plane, dashed off it", "#606060"),
     )  # fmt: skip
     x = 0.02
     for name, colour in entries:
@@ -236,6 +238,7 @@ def describe_lesion(lesion: Lesion) -> list[str]:
         )
     if lesion.soft_tissue_ml >= 0.05:
         lines.append(f"  outside the bone {lesion.soft_tissue_ml:.1f} mL")
+    lines += [f"  {fracture.sentence}" for fracture in lesion.fractures]
     for wall in lesion.walls:
         if wall.integrity is Integrity.NOT_ADJACENT:
             continue

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sacroplasty import NOT_FOR_CLINICAL_USE
+from sacroplasty.fluoroscopy import View
 from sacroplasty.io import write_atomically, write_mesh, write_nifti, write_nrrd
 from sacroplasty.plan import Plan
 from sacroplasty.report.surface import surface_of
@@ -28,10 +30,28 @@ def markups(plan: Plan) -> dict[str, Any]:
     return {"@schema": _SCHEMA, "markups": [_line(plan, number) for number in range(len(plan.needles))]}
 
 
+def view_markups(views: Sequence[View]) -> dict[str, Any]:
+    """Every C-arm view's central ray as a Slicer line in LPS mm: point 0 is the X-ray source, point 1 the detector."""
+    lines = []
+    for number, view in enumerate(views, start=1):
+        detector = view.source_mm + view.ahead * view.carm.source_detector_mm
+        name = f"view {number} {view.name}".strip()
+        said = f"{view.angles_label}; {view.tilt_words}. {NOT_FOR_CLINICAL_USE}"
+        lines.append(_marked(name, said, ("source", view.source_mm), ("detector", detector)))
+    return {"@schema": _SCHEMA, "markups": lines}
+
+
 def _line(plan: Plan, number: int) -> dict[str, Any]:
     needle = plan.needles[number]
     path = needle.trajectory
-    ends = (("entry", path.entry_mm), ("target", path.target_mm))
+    name = f"needle {number + 1} {plan.approach} {plan.side}"
+    said = f"{needle.needle.describe()}. {NOT_FOR_CLINICAL_USE}"
+    return _marked(name, said, ("entry", path.entry_mm), ("target", path.target_mm))
+
+
+def _marked(name: str, description: str, *ends: tuple[str, npt.ArrayLike]) -> dict[str, Any]:
+    """A locked line between two named points."""
+    first, last = (np.asarray(point, dtype=np.float64) for _, point in ends)
     return {
         "type": "Line",
         "coordinateSystem": "LPS",
@@ -39,15 +59,15 @@ def _line(plan: Plan, number: int) -> dict[str, Any]:
         "locked": True,
         "fixedNumberOfControlPoints": True,
         "labelFormat": "%N-%d",
-        "name": f"needle {number + 1} {plan.approach} {plan.side}",
-        "description": f"{needle.needle.describe()}. {NOT_FOR_CLINICAL_USE}",
+        "name": name,
+        "description": description,
         "controlPoints": [
             {
                 "id": str(n + 1),
                 "label": label,
                 "description": "",
                 "associatedNodeID": "",
-                "position": [float(v) for v in point],
+                "position": [float(v) for v in np.asarray(point)],
                 "orientation": [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0],
                 "selected": True,
                 "locked": True,
@@ -60,7 +80,7 @@ def _line(plan: Plan, number: int) -> dict[str, Any]:
             {
                 "name": "length",
                 "enabled": True,
-                "value": round(path.length_mm, 3),
+                "value": round(float(np.linalg.norm(last - first)), 3),
                 "units": "mm",
                 "printFormat": "%-#4.4g%s",
             }
@@ -76,8 +96,9 @@ def write_slicer_scene(
     *,
     lesion: Mask | None = None,
     models: Mapping[str, Mask] | None = None,
+    views: Sequence[View] = (),
 ) -> tuple[Path, ...]:
-    """Write CT, segments, lesion, needles (.mrk.json) and surface models (.stl with SPACE=LPS); what was written.
+    """Write CT, segments, lesion, needles and views' central rays (.mrk.json), surface models (.stl); what was written.
 
     Dragging the folder into Slicer loads everything; each file also stands for itself.
     """
@@ -88,6 +109,9 @@ def write_slicer_scene(
         write_nrrd(labels, top / "anatomy.seg.nrrd"),
         write_text(top / "needles.mrk.json", json.dumps(markups(plan), indent=1, allow_nan=False)),
     ]
+    if views:
+        text = json.dumps(view_markups(views), indent=1, allow_nan=False)
+        written.append(write_text(top / "views.mrk.json", text))
     if lesion is not None:
         written.append(write_nrrd(lesion, top / "lesion.seg.nrrd"))
     for name, mask in {**wanted, **({"lesion": lesion} if lesion is not None else {})}.items():

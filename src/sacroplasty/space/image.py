@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from sacroplasty.errors import AnatomyError, GeometryError
+from sacroplasty.errors import AnatomyError, GeometryError, InputError
 from sacroplasty.space.frame import Points
 from sacroplasty.space.frozen import readonly
 from sacroplasty.space.grid import Box, Grid, Shape
@@ -156,7 +156,10 @@ class LabelMap:
     names: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        dtype = np.uint8 if self.array.dtype == np.uint8 or not self.names or max(self.names) < 256 else np.uint16
+        highest = max([int(self.array.max(initial=0)), *self.names])
+        if highest > np.iinfo(np.uint16).max:
+            raise InputError("A label value is too large", got=str(highest), remedy="Number the labels up to 65535")
+        dtype = np.uint8 if highest < 256 else np.uint16
         object.__setattr__(self, "array", readonly(self.array, dtype))
         object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
         _require_shape(self.array, self.grid, "The label map")

@@ -7,6 +7,7 @@ shows another's script (content security policy), floods (body limit).
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -18,7 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "sacroplasty_session"
 OPEN_PATHS = frozenset({"/health"})
+# Bodies that may be large: scans, masks, fluoroscopy images. All others are small.
+LARGE_BODIES = re.compile(r"/api/(uploads/[^/]+/files/|cases/[^/]+/(labels/|lesion/mask$))")
+SMALL_BODY_BYTES = 4 << 20
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# A document that forbids itself everything keeps its own policy: the report, whose style lies in it.
+SANDBOX = "default-src 'none'"
 _HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
@@ -72,7 +78,7 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, _with_headers(send))
             return
-        await self.app(scope, self._limited(receive), _with_headers(send))
+        await self.app(scope, self._limited(receive, self._limit(scope)), _with_headers(send))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -87,7 +93,7 @@ class Guard:
             length = int(headers.get("content-length", "0"))
         except ValueError:
             return PlainTextResponse("The length of the request is not a number.", 400)
-        if length > self.largest_body_bytes or length < 0:
+        if length > self._limit(scope) or length < 0:
             return PlainTextResponse("The request is too large.", 413)
         return None
 
@@ -102,7 +108,11 @@ class Guard:
             return None
         return PlainTextResponse("Open the address that `sacroplasty serve` printed.", 401)
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limit(self, scope: Scope) -> int:
+        large = LARGE_BODIES.match(scope["path"])
+        return self.largest_body_bytes if large else min(SMALL_BODY_BYTES, self.largest_body_bytes)
+
+    def _limited(self, receive: Receive, limit: int) -> Receive:
         """A body that streams past the limit ends as a disconnect, whatever length it declared."""
         seen = 0
 
@@ -110,7 +120,7 @@ class Guard:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if seen > self.largest_body_bytes else message
+            return {"type": "http.disconnect"} if seen > limit else message
 
         return counted
 
@@ -129,7 +139,8 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=list(message.get("headers", [])))
             for name, content in _HEADERS.items():
-                headers[name] = content
+                if name != "content-security-policy" or SANDBOX not in headers.get(name, ""):
+                    headers[name] = content
             message = {**message, "headers": headers.raw}
         await send(message)
 

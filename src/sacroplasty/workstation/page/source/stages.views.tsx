@@ -1,0 +1,237 @@
+/** Views: a virtual C-arm about the prone patient. Rehearsal: what each view should show at each depth; trainee mode. */
+
+import { signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { getJson, send } from "./api";
+import { draft, selectedPlan, shownPlan } from "./path-edit";
+import { OverlaySwitches, Radiograph, type Shot } from "./radiograph";
+import { about, base, details, has, tried } from "./station";
+import type { ShotInfo, ViewInfo } from "./types";
+import { Choice, number, placed, RunButton, Section, Slider } from "./ui";
+import * as viewer from "./viewer";
+
+export const views = signal<ViewInfo[]>([]);
+export const arm = signal({ lao_deg: 0, cra_deg: 0, carm: "mobile", patient_position: "HFP", bone_white: false });
+const shown = signal<ShotInfo | null>(null);
+
+/** Reads the stored views of the open case whenever its revision changes. */
+export function useViews(): void {
+  useEffect(() => {
+    views.value = [];
+    if (has("views")) void tried(async () => { views.value = (await getJson<{ views: ViewInfo[] }>(`${base.value}/views`)).views; });
+  }, [base.value, details.value?.revision]);
+}
+
+/** What the needle of the moment adds to a request for a radiograph. */
+export function needleOf(): Partial<Shot> {
+  if (draft.value) return { entry: draft.value.entry_mm, target: draft.value.target_mm, gauge: draft.value.gauge };
+  return selectedPlan.value ? { plan: selectedPlan.value.rank } : {};
+}
+
+const LIMITS = { lao: 180, cra: 90 };
+
+export function ViewsPicture() {
+  const { lao_deg, cra_deg, carm, patient_position, bone_white } = arm.value;
+  return (
+    <div class="one-shot">
+      <Radiograph shot={{ lao_deg, cra_deg, carm, patient_position, bone_white, size: 256, ...needleOf() }} words="Virtual C-arm" onShot={(info) => { shown.value = info; }} />
+      <ArmDrawing />
+    </div>
+  );
+}
+
+/** Which side of the patient is on the viewer's left, seen from the foot of the table, and what is at its head end. */
+const LYING: Record<string, [string, string, string, string]> = {
+  HFP: ["L", "R", "H", "F"], HFS: ["R", "L", "H", "F"], FFP: ["R", "L", "F", "H"], FFS: ["L", "R", "F", "H"],
+};
+
+/** Where the detector stands in the room, from the table's foot and from its side; console angles know no patient. */
+function ArmDrawing() {
+  const sides = LYING[arm.value.patient_position];
+  if (!sides) return <div class="arm-drawing" />;
+  const one = (label: string, angle: number, left: string, right: string) => {
+    const a = (angle * Math.PI) / 180;
+    const end = (r: number): [number, number] => [60 + r * Math.sin(a), 54 - r * Math.cos(a)];
+    const [dx, dy] = end(40);
+    const [sx, sy] = end(-40);
+    return (
+      <figure>
+        <svg viewBox="0 0 120 108" role="img" aria-label={`${label}: ${angle.toFixed(0)} degrees`}>
+          <ellipse cx="60" cy="54" rx="26" ry="12" class="patient" /><line x1="26" x2="94" y1="68" y2="68" class="table" />
+          <line x1={sx} y1={sy} x2={dx} y2={dy} class="beam" />
+          <circle cx={sx} cy={sy} r="4" class="source" />
+          <line x1={dx - 12 * Math.cos(a)} y1={dy - 12 * Math.sin(a)} x2={dx + 12 * Math.cos(a)} y2={dy + 12 * Math.sin(a)} class="detector" />
+          <text x="4" y="58">{left}</text><text x="116" y="58" text-anchor="end">{right}</text>
+        </svg>
+        <figcaption>{label}</figcaption>
+      </figure>
+    );
+  };
+  return (
+    <div class="arm-drawing">
+      {one("from the foot of the table", arm.value.lao_deg, sides[0], sides[1])}
+      {one("from the side", -arm.value.cra_deg, sides[2], sides[3])}
+      <p class="quiet small">Letters are the patient's. White: detector, dot: source. Console angles count as if the patient lay supine, head first.</p>
+    </div>
+  );
+}
+
+export function ViewsStage() {
+  const set = (change: Partial<typeof arm.value>): void => { arm.value = { ...arm.value, ...change }; };
+  const entryView = (): void => void tried(async () => {
+    const path = viewer.path.value;
+    if (!path) return;
+    const words = (p: readonly number[]): string => p.map((n) => n.toFixed(2)).join(",");
+    const answer = await getJson<ViewInfo | { view: ViewInfo }>(`${base.value}/views/entry?entry=${words(path.entry_mm)}&target=${words(path.target_mm)}`);
+    const view = "view" in answer ? answer.view : answer;
+    set({ lao_deg: view.lao_deg, cra_deg: view.cra_deg });
+  });
+  const info = shown.value;
+  return (
+    <>
+      <Section title="C-arm" aside={<span class="angles">{info?.angles_label ?? ""}</span>}>
+        <Slider label={arm.value.lao_deg >= 0 ? "LAO" : "RAO"} value={Math.round(arm.value.lao_deg)} low={-LIMITS.lao} high={LIMITS.lao} step={1} unit="°" words={`${Math.abs(arm.value.lao_deg).toFixed(0)}° ${arm.value.lao_deg >= 0 ? "LAO" : "RAO"}`} onInput={(lao_deg) => set({ lao_deg })} />
+        <Slider label={arm.value.cra_deg >= 0 ? "CRA" : "CAU"} value={Math.round(arm.value.cra_deg)} low={-LIMITS.cra} high={LIMITS.cra} step={1} unit="°" words={`${Math.abs(arm.value.cra_deg).toFixed(0)}° ${arm.value.cra_deg >= 0 ? "CRA" : "CAU"}`} onInput={(cra_deg) => set({ cra_deg })} />
+        <p>{info?.tilt_words}</p>
+        {info && <p class={info.reach.possible ? "quiet" : "warning"} role="status">
+          {info.reach.possible ? `Within reach; gap to the patient ${number(info.reach.gap_mm, 0, "mm")}` : `Out of reach: ${info.reach.reason}`}</p>}
+      </Section>
+      <Section title="Standard views">
+        <div class="row wrap">
+          {views.value.map((one) => (
+            <button key={one.number} title={`${one.purpose} · ${one.angles_label}`} aria-pressed={Math.abs(one.lao_deg - arm.value.lao_deg) < 0.5 && Math.abs(one.cra_deg - arm.value.cra_deg) < 0.5}
+              onClick={() => set({ lao_deg: one.lao_deg, cra_deg: one.cra_deg })}>{one.name}</button>
+          ))}
+          <button disabled={!viewer.path.value} onClick={entryView}>Bull's-eye</button>
+          <button onClick={() => set({ lao_deg: 0, cra_deg: 0 })}>0 / 0</button>
+        </div>
+        {views.value.map((one) => <p key={one.number} class="view-line"><strong>{one.name}</strong> {one.angles_label}<br /><span class="quiet">{one.purpose}{(one.visibility ?? []).some((v) => v.seen !== "not seen") && ` · seen: ${(one.visibility ?? []).filter((v) => v.seen !== "not seen").map((v) => v.structure + (v.seen === "faint" ? " (faint)" : "")).join(", ")}`}</span></p>)}
+        {!has("views") && <RunButton name="views" words="Choose the views" needs={["plan"]} primary />}
+      </Section>
+      <Section title="Machine and picture">
+        <div class="row">
+          <Choice label="C-arm" value={arm.value.carm} options={about.value?.carms ?? []} onChange={(carm) => set({ carm })} />
+          <Choice label="Position" value={arm.value.patient_position} options={(about.value?.patient_positions ?? []).map((p) => p.code)} onChange={(patient_position) => set({ patient_position })} />
+        </div>
+        <label class="check"><input type="checkbox" checked={arm.value.bone_white} onChange={() => set({ bone_white: !arm.value.bone_white })} /><span>Bone white</span></label>
+        <OverlaySwitches />
+      </Section>
+    </>
+  );
+}
+
+interface Checkpoint { name: string; depth_mm: number; tip_mm: number[]; shows: string[]; breach: string; action: string }
+interface Rehearsal { checkpoints: Checkpoint[]; views: ViewInfo[]; dose: { placement_s: number; cement_s: number; air_kerma_mgy: number; sentence: string } }
+interface Score { off_target_mm: number | null; angle_deg: number | null; smallest_spare_mm: number | null; shots: number; seconds: number; dose_sentence: string; sentences: string[] }
+
+const rehearsal = signal<Rehearsal | null>(null);
+const step = signal(0);
+const trainee = signal<{ began: number; shots: { lao_deg: number; cra_deg: number }[]; score: Score | null } | null>(null);
+
+export function RehearsalPicture() {
+  const r = rehearsal.value;
+  if (trainee.value) return <TraineePicture />;
+  if (!r) return <p class="quiet pad">Plan an approach first; the rehearsal follows its needle.</p>;
+  const stop = r.checkpoints[step.value];
+  return (
+    <div class="shots">
+      {r.views.slice(0, 4).map((one) => (
+        <Radiograph key={one.number} words={one.name} shot={{ lao_deg: one.lao_deg, cra_deg: one.cra_deg, isocentre: one.isocentre_mm, carm: one.carm,
+          plan: selectedPlan.value?.rank ?? 1, ...(stop ? { depth_mm: stop.depth_mm } : {}) }} />
+      ))}
+    </div>
+  );
+}
+
+export function RehearsalStage() {
+  useEffect(() => {
+    rehearsal.value = null;
+    step.value = 0;
+    if (has("plan")) void tried(async () => { rehearsal.value = await getJson<Rehearsal>(`${base.value}/rehearsal?plan=${selectedPlan.value?.rank ?? 1}`); });
+  }, [base.value, details.value?.revision, selectedPlan.value?.rank]);
+  const r = rehearsal.value;
+  const stop = r?.checkpoints[step.value];
+  return (
+    <>
+      <Section title="Step by step">
+        {!r && <p class="quiet">No plan to rehearse yet.</p>}
+        {r && (
+          <ol class="steps">
+            {r.checkpoints.map((one, n) => (
+              <li key={n} class={n === step.value ? "chosen" : ""}><button aria-current={n === step.value} onClick={() => { step.value = n; }}>
+                <span>{n + 1}</span><strong>{placed(one.name)}</strong><em>{number(one.depth_mm, 0, "mm")}</em></button></li>
+            ))}
+          </ol>
+        )}
+        {r && <div class="row"><button disabled={step.value === 0} onClick={() => { step.value -= 1; }}>Back</button>
+          <button class="primary" disabled={step.value >= r.checkpoints.length - 1} onClick={() => { step.value += 1; }}>Advance</button></div>}
+      </Section>
+      {stop && <Section title={`At ${placed(stop.name)}`}>
+        <dl class="shows">{stop.shows.map((one) => {
+          const [view, words] = one.includes(": ") ? [one.slice(0, one.indexOf(": ")), one.slice(one.indexOf(": ") + 2)] : ["", one];
+          return <div key={one}><dt>{view}</dt><dd>{words}</dd></div>;
+        })}</dl>
+        {stop.action && <p><strong>Do:</strong> {stop.action}</p>}
+        {stop.breach && <p class="warning"><strong>A breach would look like:</strong> {stop.breach}</p>}
+      </Section>}
+      {r && <Section title="Dose, estimated"><p class="quiet">{r.dose.sentence}</p></Section>}
+      <TraineePanel />
+      <Section title="Outlines"><OverlaySwitches /></Section>
+    </>
+  );
+}
+
+function TraineePicture() {
+  const t = trainee.value!;
+  const last = t.shots.at(-1);
+  return (
+    <div class="shots">
+      {last ? <Radiograph words="Your last shot" overlays={false} shot={{ ...last, ...needleOf() }} /> : <p class="quiet pad">Take a shot to see the needle.</p>}
+      {t.shots.length > 1 && <Radiograph words="The one before" overlays={false} shot={{ ...t.shots.at(-2)!, ...needleOf() }} />}
+    </div>
+  );
+}
+
+function TraineePanel() {
+  const lao = useSignal(0);
+  const cra = useSignal(0);
+  const t = trainee.value;
+  const finish = (): void => void tried(async () => {
+    const path = viewer.path.value;
+    if (!t || !path) return;
+    const plan = shownPlan.value;
+    const score = await send<Score>("POST", `${base.value}/rehearsal/score`, {
+      approach: plan?.approach ?? "", entry_mm: path.entry_mm, target_mm: path.target_mm,
+      gauge: plan?.needles[0]?.needle.gauge_number ?? 13, shots: t.shots, seconds: (performance.now() - t.began) / 1000,
+    });
+    trainee.value = { ...t, score };
+  });
+  return (
+    <Section title="Trainee mode">
+      {!t && <><p class="quiet">Place the needle yourself (stage Approaches), take as few shots as you need, then be scored: aim, clearance, shots, time and dose. Outlines are hidden.</p>
+        <button disabled={!has("plan")} onClick={() => { trainee.value = { began: performance.now(), shots: [], score: null }; }}>Begin</button></>}
+      {t && (
+        <>
+          <Slider label="LAO +" value={lao.value} low={-90} high={90} step={1} unit="°" onInput={(v) => { lao.value = v; }} />
+          <Slider label="CRA +" value={cra.value} low={-45} high={45} step={1} unit="°" onInput={(v) => { cra.value = v; }} />
+          <div class="row wrap">
+            <button class="primary" onClick={() => { trainee.value = { ...t, shots: [...t.shots, { lao_deg: lao.value, cra_deg: cra.value }] }; }}>Shot ({t.shots.length})</button>
+            <button disabled={!t.shots.length} onClick={finish}>Finish and score</button>
+            <button onClick={() => { trainee.value = null; }}>Stop</button>
+          </div>
+          {t.score && (
+            <div role="status">
+              <div class="verdict">
+                <div><span>off target</span><strong>{number(t.score.off_target_mm, 1, "mm")}</strong></div>
+                <div><span>spare clearance</span><strong>{number(t.score.smallest_spare_mm, 1, "mm")}</strong></div>
+                <div><span>shots</span><strong>{t.score.shots}</strong></div>
+                <div><span>time</span><strong>{number(t.score.seconds / 60, 1, "min")}</strong></div>
+              </div>
+              <ul class="plain">{[...t.score.sentences, t.score.dose_sentence].map((one) => <li key={one}>{one}</li>)}</ul>
+            </div>
+          )}
+        </>
+      )}
+    </Section>
+  );
+}

@@ -1,0 +1,396 @@
+"""The page in a real headless Chromium against the real server, on a finished case whose name is hostile."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sacroplasty.workstation.app import app
+from sacroplasty.workstation.guard import COOKIE, Session
+from sacroplasty.workstation.serve import address_of, bound
+from sacroplasty.workstation.station import Setup
+from tests.data import ROOT
+from tests.workstation.conftest import HOSTILE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+STAGES = ("import", "anatomy", "lesion", "suitability", "approaches", "views", "rehearsal", "guidance", "cement",
+          "report", "procedure", "follow-up", "cohort")  # fmt: skip
+# A busy machine is slow, not wrong: nothing here asserts a time.
+PATIENCE_S = 120.0
+# A job starts a program of its own, which compiles its kernels at the first time.
+JOB_PATIENCE_S = 480.0
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is absent: install it to run the page's tests"),
+]
+
+
+class Desk:
+    """A served folder of cases and a browser with one page on it; remembers everything that went wrong in it."""
+
+    def __init__(self, address: str, cookie: str, browser: Any) -> None:
+        self.address, self.cookie, self.browser = address, cookie, browser
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page: Any = None
+
+    def window(self, width: int = 1366, height: int = 768) -> Any:
+        context = self.browser.new_context(viewport={"width": width, "height": height})
+        context.add_cookies([{"name": COOKIE, "value": self.cookie, "url": self.address}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("console", lambda said: self.troubles.append(said.text) if said.type == "error" else None)
+        page.on("request", lambda request: self.requests.append(request.url))
+        return page
+
+    def go(self, stage: str, page: Any = None) -> None:
+        (page or self.page).goto(f"{self.address}#/case/toy/{stage}")
+
+    def api(self, method: str, path: str, body: Any = None, revision: int | None = None) -> Any:
+        headers = {"If-Match": f'"{revision}"', "Origin": self.address.rstrip("/")} if revision is not None else {}
+        answer = self.page.request.fetch(
+            f"{self.address}api{path}", method=method, headers=headers, **({"data": body} if body is not None else {})
+        )
+        assert answer.ok, answer.text()
+        return answer.json()
+
+    @property
+    def revision(self) -> int:
+        return int(self.api("GET", "/cases/toy")["revision"])
+
+
+def until(answer: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """The first true answer; a content policy without eval forbids the usual waiting by script."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        found = answer()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"never: {what}")
+
+
+@pytest.fixture(scope="module")
+def desk(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The server in a thread, one worker process, one browser."""
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is absent: pip install sacroplasty[e2e]")
+    uvicorn = pytest.importorskip("uvicorn")
+    root = tmp_path_factory.mktemp("desk") / "cases"
+    shutil.copytree(template, root)
+    with bound(0) as door, pytest.MonkeyPatch.context() as environment:
+        # The worker is another program, started in another folder.
+        environment.setenv("PYTHONPATH", str(ROOT / "src"))
+        port = int(door.getsockname()[1])
+        session = Session()
+        guarded = app(root, session=session, port=port, setup=Setup(), workers=1)
+        config = uvicorn.Config(
+            guarded, log_level="error", access_log=False, lifespan="on", timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
+        thread.start()
+        until(lambda: server.started, "the server starts")
+        with sync.sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            one = Desk(address_of(session, port).split("?")[0], session.cookie, browser)
+            one.page = one.window()
+            yield one
+            browser.close()
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture
+def page(desk: Desk) -> Iterator[Any]:
+    """The desk's page; a test that left an error in the console fails."""
+    desk.troubles.clear()
+    yield desk.page
+    assert desk.troubles == []
+
+
+def painted(page: Any, pane: str) -> None:
+    until(lambda: page.get_attribute(f'[data-pane="{pane}"] canvas', "data-milliseconds"), f"{pane} is painted")
+
+
+def colours(page: Any, pane: str) -> int:
+    """How many different colours a pane shows: a blank one has one or two."""
+    return page.evaluate(
+        """(pane) => { const c = document.querySelector(`[data-pane="${pane}"] canvas`);
+        const d = new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer);
+        return new Set(d).size; }""",
+        pane,
+    )
+
+
+def focus(page: Any) -> list[float]:
+    words = page.inner_text("[data-hu]")
+    return [float(number) for number in words.split(" mm")[0].split(",")]
+
+
+def test_the_four_panes_are_painted_and_nobody_else_is_asked(desk: Desk, page: Any) -> None:
+    desk.requests.clear()
+    desk.go("anatomy")
+    for pane in ("axial", "sagittal", "coronal", "scene"):
+        painted(page, pane)
+    until(lambda: all(colours(page, pane) > 50 for pane in ("axial", "sagittal", "coronal")), "slices show a patient")
+    until(lambda: colours(page, "scene") > 50, "bones show in 3D")
+    assert [url for url in desk.requests if not url.startswith((desk.address, "blob:", "data:"))] == []
+
+
+def test_a_hostile_name_is_only_text(desk: Desk, page: Any) -> None:
+    desk.go("anatomy")
+    until(lambda: page.query_selector("h1"), "the case opens")
+    assert page.inner_text("h1").split() == HOSTILE.split()
+    assert page.evaluate("window.__xss === undefined")
+    desk.go("import")
+    until(lambda: page.query_selector(".cases strong"), "cases are listed")
+    assert "천골 骶骨 Größe" in page.inner_text(".cases")
+
+
+def test_every_stage_opens_and_says_that_it_is_not_for_clinical_use(desk: Desk, page: Any) -> None:
+    for stage in STAGES:
+        desk.go(stage)
+        until(lambda: page.query_selector("main"), f"{stage} opens")
+        page.wait_for_timeout(400)
+        assert "not for clinical use" in page.inner_text(".top")
+        assert page.query_selector('[role="alert"].blocker') is None, stage
+        assert page.query_selector(".notice") is None, (stage, page.inner_text("body")[-300:])
+
+
+def test_every_control_has_a_name(desk: Desk, page: Any) -> None:
+    for stage in STAGES:
+        desk.go(stage)
+        page.wait_for_timeout(300)
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("button, select, input, canvas, [role=application]")]
+            .filter((e) => !(e.innerText?.trim() || e.getAttribute("aria-label") || e.title || e.closest("label")))
+            .map((e) => e.outerHTML.slice(0, 120))"""
+        )
+        assert nameless == [], stage
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (1024, 768), (768, 1024)])
+def test_nothing_runs_off_the_screen(desk: Desk, page: Any, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    for stage in STAGES:
+        desk.go(stage)
+        page.wait_for_timeout(250)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, (stage, over)
+    page.set_viewport_size({"width": 1366, "height": 768})
+
+
+def test_a_click_moves_the_crosshair_to_where_it_points(desk: Desk, page: Any) -> None:
+    desk.go("lesion")
+    painted(page, "axial")
+    page.get_by_role("button", name="Reset").click()
+    box = page.locator('[data-pane="axial"] canvas').bounding_box()
+    scale = page.evaluate("""() => new Promise((done) => setTimeout(() =>
+        done(JSON.parse(localStorage.getItem("sacroplasty:toy:view")).mmPerPixel), 500))""")
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(middle[0] - 60, middle[1] + 25)
+    here = until(lambda: focus(page), "a focus")
+    page.mouse.click(middle[0] + 40, middle[1] - 15)
+    there = until(lambda: (now := focus(page)) != here and now, "the focus moves")
+    # The viewer's right is the patient's left (+x); up is anterior (-y); an axial click keeps z.
+    assert there[0] - here[0] == pytest.approx(100 * scale, abs=scale)
+    assert there[1] - here[1] == pytest.approx(-40 * scale, abs=scale)
+    assert there[2] == here[2]
+
+
+def test_the_keyboard_moves_scrolls_rotates_and_enlarges(desk: Desk, page: Any) -> None:
+    desk.go("lesion")
+    painted(page, "axial")
+    page.get_by_role("button", name="Reset").click()
+    axial = page.locator('[data-pane="axial"] canvas')
+    axial.focus()
+    start = until(lambda: focus(page), "a focus")
+    axial.press("ArrowRight")
+    until(lambda: focus(page)[0] == pytest.approx(start[0] + 1, abs=0.06), "1 mm to the patient's left")
+    axial.press("Shift+ArrowDown")
+    until(lambda: focus(page)[1] == pytest.approx(start[1] + 10, abs=0.06), "10 mm to the back")
+    axial.press("PageDown")
+    until(lambda: focus(page)[2] != start[2], "the next slice")
+    axial.press("]")
+    until(lambda: page.get_by_role("button", name="Straighten").count(), "oblique")
+    page.get_by_role("button", name="Straighten").click()
+    until(lambda: not page.get_by_role("button", name="Straighten").count(), "straight")
+    axial.focus()
+    axial.press("f")
+    until(lambda: page.locator(".panes canvas").count() == 1, "one large pane")
+    page.keyboard.press("Escape")
+    until(lambda: page.locator(".panes canvas").count() == 4, "all panes")
+    page.keyboard.press("Alt+Digit5")
+    until(lambda: page.url.endswith("/approaches"), "stage five")
+
+
+def test_cement_follows_the_time_slider(desk: Desk, page: Any) -> None:
+    desk.go("cement")
+    slider = page.locator("[data-cement-slider]")
+    until(slider.count, "moments of the injection")
+    last = slider.get_attribute("aria-valuetext")
+    painted(page, "axial")
+    slider.fill("0")
+    until(lambda: slider.get_attribute("aria-valuetext") != last, "an earlier moment")
+
+
+def drag(page: Any, pane: str, end: str, dx: float, dy: float) -> None:
+    """Drag an end of the path as a hand does: its handle is where the pane draws it, at the focus after a click."""
+    page.get_by_role("button", name=end, exact=True).click()
+    page.wait_for_timeout(300)
+    box = page.locator(f'[data-pane="{pane}"] canvas').bounding_box()
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name=end, exact=True).click()
+    page.wait_for_timeout(300)
+    kept = json.loads(page.evaluate('localStorage.getItem("sacroplasty:toy:view")'))
+    offset = [f - c for f, c in zip(kept["focus"], kept["viewCentre"], strict=True)]
+    x = box["x"] + box["width"] / 2 + offset[0] / kept["mmPerPixel"]
+    y = box["y"] + box["height"] / 2 + offset[1] / kept["mmPerPixel"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + dx / 2, y + dy / 2)
+    page.mouse.move(x + dx, y + dy)
+    page.mouse.up()
+
+
+def test_dragging_the_target_is_judged_kept_and_stored_on_request(desk: Desk, page: Any) -> None:
+    desk.go("approaches")
+    painted(page, "axial")
+    until(lambda: page.locator(".approaches li").count() == 2, "two approaches")
+    before = desk.api("GET", "/cases/toy/plans")["plans"][0]["needles"][0]["trajectory"]
+    revision = desk.revision
+    drag(page, "axial", "target", 6, 4)
+    until(lambda: page.query_selector("[data-judge]"), "the path is judged")
+    until(lambda: page.query_selector("[data-feasible]"), "a verdict")
+    draft = json.loads(page.evaluate('localStorage.getItem("sacroplasty:toy:draft")'))
+    assert draft["entry_mm"] == before["entry_mm"]
+    moved = [a - b for a, b in zip(draft["target_mm"], before["target_mm"], strict=True)]
+    assert moved[0] > 1
+    assert moved[1] > 0.5
+    assert abs(moved[2]) < 1e-6
+    assert desk.revision == revision, "a drag stores nothing"
+    page.reload()
+    until(lambda: page.query_selector("[data-judge]"), "the path comes back after a reload")
+    page.get_by_role("button", name="Make it the plan").click()
+    page.get_by_label("Why this path").fill("Mehr Abstand / 더 넓은 간격")
+    page.get_by_role("button", name="Make it the plan").click()
+    until(lambda: desk.revision > revision, "the path is stored")
+    stored = desk.api("GET", "/cases/toy/plans")["plans"]
+    assert any(p["needles"] and p["needles"][0]["trajectory"]["target_mm"] == draft["target_mm"] for p in stored)
+    until(lambda: page.evaluate('localStorage.getItem("sacroplasty:toy:draft")') == "null", "no draft is left")
+
+
+def test_a_radiograph_comes_with_its_geometry_and_follows_the_sliders(desk: Desk, page: Any) -> None:
+    desk.go("views")
+    shot = '[data-pane="Virtual C-arm"]'
+    first = until(lambda: page.get_attribute(shot, "data-angles"), "a radiograph")
+    assert "prone" in first
+    page.locator(".panel input[type=range]").nth(0).fill("20")
+    page.locator(".panel input[type=range]").nth(1).fill("-10")
+    angles = until(lambda: (now := page.get_attribute(shot, "data-angles")) != first and "CAU" in now and now, "angles")
+    assert re.match(r"LAO 20 / CAU 10 ", angles)
+    assert colours(page, "Virtual C-arm") > 50
+
+
+def test_the_brush_sends_a_whole_mask_of_the_labels_grid(desk: Desk, page: Any) -> None:
+    labels = next(one for one in desk.api("GET", "/cases/toy/images")["images"] if one["name"] == "labels")
+    sent: list[bytes] = []
+
+    def caught(route: Any) -> None:
+        sent.append(gzip.decompress(route.request.post_data_buffer))
+        route.fulfill(status=200, json={"revision": desk.revision})
+
+    page.route("**/lesion/mask", caught)
+    desk.go("lesion")
+    painted(page, "axial")
+    page.get_by_role("button", name="Reset").click()
+    before = next(o for o in desk.api("GET", "/cases/toy/images")["images"] if o["name"] == "lesion-1")
+    page.get_by_role("button", name="Brush").click()
+    box = page.locator('[data-pane="axial"] canvas').bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 75, box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    page.get_by_role("button", name="Store the lesion").click()
+    mask = until(lambda: sent and sent[0], "the mask is sent")
+    page.unroute("**/lesion/mask")
+    size = labels["levels"][0]["bytes"]
+    assert len(mask) == size
+    assert set(mask) == {0, 1}
+    held = desk.page.request.get(desk.address.rstrip("/") + before["levels"][0]["url"]).body()
+    if len(held) == size:
+        added = sum(new and not old for new, old in zip(mask, held, strict=True))
+        lost = sum(old and not new for new, old in zip(mask, held, strict=True))
+        assert added > 10
+        assert lost == 0
+
+
+def test_contrast_before_the_stylet_is_out_is_refused_in_one_sentence(desk: Desk, page: Any) -> None:
+    desk.go("procedure")
+    until(lambda: page.locator(".checklist li").count() == 17, "the checklist")
+    page.locator(".checklist .tick").nth(0).click()
+    until(lambda: page.locator(".checklist .tick").nth(0).get_attribute("aria-pressed") == "true", "consent is ticked")
+    row = page.locator(".checklist li", has_text="Venogram")
+    row.locator(".tick").click()
+    sentence = until(lambda: page.query_selector(".notice") and page.inner_text(".notice"), "a refusal")
+    assert "stylet" in sentence.lower()
+    assert row.locator(".tick").get_attribute("aria-pressed") == "false"
+    page.get_by_role("button", name="OK").click()
+    # The browser itself reports the refused request.
+    desk.troubles[:] = [words for words in desk.troubles if "422" not in words]
+
+
+def test_pain_told_is_drawn_with_its_words(desk: Desk, page: Any) -> None:
+    desk.go("follow-up")
+    until(lambda: page.get_by_label("NRS 0 to 10").count(), "the form")
+    for day, nrs, words in (("-7", "10", "전기 충격"), ("1", "2", "kaum Schmerz")):
+        page.get_by_label("Day after the procedure", exact=True).first.fill(day)
+        page.get_by_label("NRS 0 to 10").fill(nrs)
+        page.get_by_label("The patient's words").fill(words)
+        page.locator("section", has_text="Pain").get_by_role("button", name="Add").first.click()
+        until(lambda words=words: words in page.inner_text("main"), f"{words} is listed")
+    until(lambda: page.locator("svg.chart polyline").count() >= 1, "a chart")
+
+
+def test_a_change_made_elsewhere_is_never_overwritten(desk: Desk, page: Any) -> None:
+    other = desk.window()
+    # This window hears of nothing: as if it had slept.
+    other.route("**/api/events", lambda route: route.abort())
+    desk.go("procedure", other)
+    until(lambda: other.locator(".checklist .tick").count() == 17, "the second window")
+    facts = desk.api("GET", "/cases/toy/facts")
+    desk.api("PUT", "/cases/toy/facts", {"facts": {**facts["facts"], "age_years": 62}}, facts["revision"])
+    held = desk.revision
+    other.locator(".checklist .tick").nth(3).click()
+    sentence = until(lambda: other.query_selector(".notice.conflict") and other.inner_text(".notice"), "a conflict")
+    assert "nothing was overwritten" in sentence
+    assert desk.revision == held
+    assert desk.api("GET", "/cases/toy/facts")["facts"]["age_years"] == 62
+    other.context.close()
+    desk.troubles.clear()
+
+
+@pytest.mark.slow
+def test_a_job_shows_its_way_and_its_end(desk: Desk, page: Any) -> None:
+    desk.go("report")
+    until(lambda: page.get_by_role("button", name=re.compile("Write")).count(), "the report's button")
+    page.get_by_role("button", name=re.compile("^Write")).first.click()
+    until(lambda: page.query_selector(".top .job"), "the top bar shows the job")
+    page.get_by_role("button", name="Jobs").click()
+    until(lambda: page.locator(".tray li.done").count(), "the job ends well", JOB_PATIENCE_S)
+    page.keyboard.press("Escape")
+    until(lambda: page.query_selector("iframe"), "the report is shown")
