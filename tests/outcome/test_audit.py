@@ -9,6 +9,7 @@ import pytest
 
 from sacroplasty.errors import GeometryError, InputError
 from sacroplasty.outcome.audit import CementAudit, audit_ct
+from sacroplasty.outcome.audit_compartments import class_of
 from sacroplasty.outcome.audit_dense import BodyKind
 from sacroplasty.outcome.audit_migration import Change, migration
 from sacroplasty.outcome.audit_pictures import audit_png
@@ -235,3 +236,16 @@ def test_the_same_scan_gives_the_same_audit() -> None:
     picture = audit_png(p.ct, p.anatomy, p.lesion, later_ct((MAIN, VENTRAL)), again)
     assert picture == audit_png(p.ct, p.anatomy, p.lesion, later_ct((MAIN, VENTRAL)), first)
     assert np.allclose(np.asarray(p.lesion.centre_mm), CENTRE)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("presacral tumour", "TUMOUR"), ("posterior tumour", "TUMOUR"), ("S1 anterior foramen left", "FORAMEN_ANTERIOR")],
+)
+def test_the_simulation_and_the_audit_class_leaks_alike(name: str, kind: str) -> None:
+    assert class_of(name) is LeakClass[kind]
+
+
+def test_a_name_of_no_compartment_is_refused() -> None:
+    with pytest.raises(InputError, match="no such compartment"):
+        class_of("spleen")

@@ -12,6 +12,7 @@ from scipy import ndimage, spatial
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.cement.tissue import TRACK_MM, VALUE, VESSELS, cylinder
+from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
 from sacroplasty.outcome.audit_cement import Cement
 from sacroplasty.outcome.leak import NEURAL, LeakClass, LeakSite, Modality
@@ -29,9 +30,9 @@ TUBE_LENGTH_MM, TUBE_RATIO = 8.0, 3.0
 TRACK_REACH_MM, TRACK_TURN_DEG = 15.0, 25.0
 
 CLASSES: tuple[tuple[str, LeakClass], ...] = (
-    ("needle track", LeakClass.TRACK), ("iliac vein", LeakClass.VEIN), ("vena cava", LeakClass.VEIN),
+    ("tumour", LeakClass.TUMOUR), ("needle track", LeakClass.TRACK), ("iliac vein", LeakClass.VEIN), ("vena cava", LeakClass.VEIN),
     ("iliac artery", LeakClass.ARTERY), ("aorta", LeakClass.ARTERY), ("presacral", LeakClass.PRESACRAL),
-    ("posterior soft tissue", LeakClass.SOFT_TISSUE), ("tumour outside bone", LeakClass.TUMOUR),
+    ("posterior soft tissue", LeakClass.SOFT_TISSUE),
     ("anterior foramen", LeakClass.FORAMEN_ANTERIOR), ("posterior foramen", LeakClass.FORAMEN_POSTERIOR),
     ("root tunnel", LeakClass.FORAMEN_ANTERIOR), ("canal", LeakClass.CANAL), ("SI joint", LeakClass.SI_JOINT),
     ("L5-S1 disc", LeakClass.DISC), ("iliac track", LeakClass.ILIUM), ("L5", LeakClass.L5),
@@ -39,8 +40,11 @@ CLASSES: tuple[tuple[str, LeakClass], ...] = (
 
 
 def class_of(compartment: str) -> LeakClass:
-    """The class of a compartment by its name."""
-    return next(kind for word, kind in CLASSES if word in compartment)
+    """The class of a compartment by its name; InputError for a name of no compartment."""
+    for word, kind in CLASSES:
+        if word in compartment:
+            return kind
+    raise InputError("There is no such compartment", got=compartment, remedy=f"Use {', '.join(w for w, _ in CLASSES)}")
 
 
 @dataclass(frozen=True, eq=False)
