@@ -30,9 +30,9 @@ TUBE_LENGTH_MM, TUBE_RATIO = 8.0, 3.0
 TRACK_REACH_MM, TRACK_TURN_DEG = 15.0, 25.0
 
 CLASSES: tuple[tuple[str, LeakClass], ...] = (
-    ("tumour", LeakClass.TUMOUR), ("needle track", LeakClass.TRACK), ("iliac vein", LeakClass.VEIN), ("vena cava", LeakClass.VEIN),
-    ("iliac artery", LeakClass.ARTERY), ("aorta", LeakClass.ARTERY), ("presacral", LeakClass.PRESACRAL),
-    ("posterior soft tissue", LeakClass.SOFT_TISSUE),
+    ("tumour", LeakClass.TUMOUR), ("needle track", LeakClass.TRACK), ("iliac vein", LeakClass.VEIN),
+    ("vena cava", LeakClass.VEIN), ("iliac artery", LeakClass.ARTERY), ("aorta", LeakClass.ARTERY),
+    ("presacral", LeakClass.PRESACRAL), ("posterior soft tissue", LeakClass.SOFT_TISSUE),
     ("anterior foramen", LeakClass.FORAMEN_ANTERIOR), ("posterior foramen", LeakClass.FORAMEN_POSTERIOR),
     ("root tunnel", LeakClass.FORAMEN_ANTERIOR), ("canal", LeakClass.CANAL), ("SI joint", LeakClass.SI_JOINT),
     ("L5-S1 disc", LeakClass.DISC), ("iliac track", LeakClass.ILIUM), ("L5", LeakClass.L5),
