@@ -30,7 +30,7 @@ def _view_tables(shots: Sequence[Radiograph]) -> list[Block]:
     angles = []
     for number, shot in enumerate(shots, start=1):
         primary, secondary = console_angles(shot.view)
-        console = f"{primary:.0f}° / {secondary:.0f}°"
+        console = f"{round(primary)}° / {round(secondary)}°"
         angles.append((f"{number} {shot.view.name}", shot.view.angles_label, console, shot.purpose))
     tables: list[Block] = [Table(("View", "Detector", "Console shows", "For"), tuple(angles), "Planned views")]
     structures = dict.fromkeys(one.structure for shot in shots for one in shot.visibility)
