@@ -13,6 +13,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from sacroplasty.case import CaseFolder
+from sacroplasty.report.document import Paragraph, Remark, Table
+from sacroplasty.report.fluoroscopy_section import fluoroscopy_section
+from sacroplasty.workflow import load_case
 from tests.data import ROOT, real
 
 # A synthetic lytic sphere in the S1 body of each scan: centre (LPS mm) and radius, placed by eye.
@@ -55,6 +59,21 @@ def test_the_report_stands_alone(planned: Path) -> None:
     assert "http://" not in html
     assert "<script" not in html
     assert (planned / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.real
+def test_the_report_tells_views_visibility_rehearsal_and_dose(planned: Path) -> None:
+    case = load_case(CaseFolder.open(planned))
+    section = fluoroscopy_section(case)
+    remarks = [block for block in section.blocks if isinstance(block, Remark)]
+    assert "few defined landmarks" in remarks[0].text
+    views, seen, stops = (block for block in section.blocks if isinstance(block, Table))
+    assert len(views.rows) == len(case.views) == len(seen.header) - 1
+    assert {"ventral cortex", "sacral canal", "S1 anterior foramen left"} <= {row[0] for row in seen.rows}
+    assert all(set(row[1:]) <= {"●", "◐", "○"} for row in seen.rows)
+    assert stops.rows[0][0] == "skin"
+    assert stops.rows[-1][0] == "target"
+    assert any(isinstance(block, Paragraph) and "mGy" in block.text for block in section.blocks)
 
 
 @pytest.mark.real

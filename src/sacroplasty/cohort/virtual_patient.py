@@ -16,8 +16,8 @@ from sacroplasty.space import Volume
 
 # Voxels of the trial's CT and truth, mm: coarse, so that the cost of a patient stays small.
 SPACING_MM = 1.5
-# Wide enough for the skin at the side of the hip, where the transiliac approach enters.
-FIELD_OF_VIEW_MM = ((-165.0, -60.0, -140.0), (165.0, 130.0, 45.0))
+# Wide enough for the skin at the side of the hip, where the transiliac approach enters, and for all of the back's.
+FIELD_OF_VIEW_MM = ((-165.0, -60.0, -140.0), (165.0, 150.0, 45.0))
 
 
 class Place(StrEnum):

@@ -107,12 +107,17 @@ class Jobs:
         self._stop = threading.Event()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._load()
-        self._thread = threading.Thread(target=self._keep_running, name="jobs", daemon=True)
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._keep_running, name="jobs", daemon=True)
 
     def start(self) -> None:
-        """Begin to run what is queued."""
+        """Begin to run what is queued; again after `close`."""
         if self.workers:
             self._spare = self._new_worker()
+        self._stop.clear()
+        self._thread = self._new_thread()
         self._thread.start()
 
     def close(self) -> None:
