@@ -11,7 +11,7 @@ import pytest
 
 from sacroplasty.approach import RULES, Tissue, evaluate_path, plan_trajectories
 from sacroplasty.errors import GeometryError, InputError, PlanError
-from sacroplasty.plan import Approach, Level, Needle, Severity, Side, State
+from sacroplasty.plan import Approach, Level, Needle, Severity, Side, State, Trajectory
 from sacroplasty.space import Grid, LabelMap, Mask, Volume
 from tests.approach import toy
 
@@ -220,6 +220,13 @@ def test_a_short_needle_is_refused_with_the_length_needed(s1):
     (plan,) = plan_trajectories(*s1, needle=Needle.gauge(13, 60.0), approaches=(Approach.TRANSILIAC,))
     assert not plan.feasible
     assert "too short" in plan.reasons[0]
+
+
+def test_a_path_beyond_every_usual_needle_is_judged_and_refused(s1):
+    far = Trajectory((0.0, 0.0, 0.0), (0.0, 0.0, 181.0))
+    plan = evaluate_path(*s1, Approach.TRANSILIAC, far)
+    assert not plan.feasible
+    assert any("too short" in f.message and "200 mm" in f.message for f in plan.findings)
 
 
 def test_a_thicker_needle_never_gets_more_room(s1):

@@ -30,11 +30,15 @@ class Task:
     any_length: bool = False
 
     def needle_for(self, trajectory: Trajectory) -> Needle:
-        """The needle, or where its length is free the shortest usual one that reaches with its reserve."""
+        """The needle, or where its length is free the shortest usual one that reaches with its reserve.
+
+        Where none reaches it is the longest; that a path is too long for it is for the judge of the rules to say.
+        """
         if not self.any_length:
             return self.needle
         wanted = trajectory.length_mm + value("assumptions.needle_length_reserve")
-        return replace(self.needle, length_mm=next(n for n in usual_lengths_mm() if n >= wanted))
+        reaching = (n for n in usual_lengths_mm() if n >= wanted)
+        return replace(self.needle, length_mm=next(reaching, self.needle.length_mm))
 
 
 def usual_lengths_mm() -> tuple[float, ...]:
