@@ -7,6 +7,7 @@ from STAGES; `run_stage` stores the result with what made it, `run_all` goes fro
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,18 +54,25 @@ class SegmentParameters:
 
 @dataclass(frozen=True)
 class LesionParameters:
-    """Exactly one of these says where the lesion is; none lets the search propose one."""
+    """Where the lesions are, each given in one of four ways that may be mixed; none lets the search propose them."""
 
-    mask: Path | None = option(
-        None, "Lesion mask on the CT's grid: NIfTI, NRRD, .seg.nrrd or DICOM SEG.", in_run="lesion"
+    mask: tuple[Path, ...] = option(
+        (), "Lesion mask on the CT's grid: NIfTI, NRRD, .seg.nrrd or DICOM SEG; may be repeated.", in_run="lesion"
     )
-    sphere: str | None = option(
-        None, "Sphere X,Y,Z,R: centre in patient LPS mm and radius in mm.", in_run="lesion_sphere"
+    sphere: tuple[str, ...] = option(
+        (), "Sphere X,Y,Z,R: centre in patient LPS mm and radius in mm; may be repeated.", in_run="lesion_sphere"
     )
-    click: str | None = option(
-        None, "Point X,Y,Z in patient LPS mm inside the lesion; it is grown from there.", in_run="lesion_click"
+    click: tuple[str, ...] = option(
+        (), "Point X,Y,Z in patient LPS mm inside the lesion, which is grown from there; may be repeated.",
+        in_run="lesion_click",
+    )  # fmt: skip
+    mr_mask: tuple[Path, ...] = option(
+        (), "Lesion mask drawn on the MRI that was given with --mr; may be repeated.", in_run="lesion_on_mr"
     )
-    mr_mask: Path | None = option(None, "Lesion mask drawn on the MRI that was given with --mr.", in_run="lesion_on_mr")
+    treat: int = option(
+        1, "Which of several lesions is treated, counted as masks, spheres, clicks, masks on MRI, or as the search "
+        "found them. It is planned for.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,31 +133,34 @@ def _segment(case: Case, parameters: SegmentParameters, progress: Progress) -> A
 
 def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any:
     from sacroplasty.errors import InputError
-    from sacroplasty.io import read_mask, require_mask_on_grid
-    from sacroplasty.lesion import find_lesions, lesion_from_click, lesion_from_mask, lesion_from_sphere
+    from sacroplasty.lesion import find_lesions, treated_first
 
-    anatomy = case.require("anatomy")
-    given = [name for name in ("mask", "sphere", "click", "mr_mask") if getattr(parameters, name)]
-    if len(given) > 1:
-        raise InputError("The lesion is given more than once", got=" and ".join(given), remedy="Give one of them")
     progress(0.1, "Measuring the lesion")
-    if parameters.mask:
-        mask = require_mask_on_grid(read_mask(parameters.mask), case.ct.grid, ct=case.ct)
-        return (lesion_from_mask(case.ct, anatomy, mask, resample=True),)
-    if parameters.mr_mask:
-        if anatomy.mr is None:
-            raise InputError("A lesion on MRI needs the MRI", remedy="Give --mr with the anatomy first")
-        mask = anatomy.mr.carried(read_mask(parameters.mr_mask), anatomy.labels.grid)
-        return (lesion_from_mask(case.ct, anatomy, mask),)
-    if parameters.sphere:
-        x, y, z, radius = numbers(parameters.sphere, 4, "--lesion-sphere X,Y,Z,R")
-        return (lesion_from_sphere(case.ct, anatomy, (x, y, z), radius),)
-    if parameters.click:
-        return (lesion_from_click(case.ct, anatomy, numbers(parameters.click, 3, "--lesion-click X,Y,Z")),)
-    found = tuple(find_lesions(case.ct, anatomy))
+    found = _given_lesions(case, parameters) or tuple(find_lesions(case.ct, case.require("anatomy")))
     if not found:
         raise InputError("No lesion stands out from the bone", remedy="Give --lesion MASK or --lesion-sphere X,Y,Z,R")
-    return found
+    return treated_first(found, parameters.treat)
+
+
+def _given_lesions(case: Case, parameters: LesionParameters) -> tuple[Any, ...]:
+    """The lesions that the parameters name, in the order of their kinds."""
+    from sacroplasty.errors import InputError
+    from sacroplasty.io import read_mask, require_mask_on_grid
+    from sacroplasty.lesion import lesion_from_click, lesion_from_mask, lesion_from_sphere
+
+    ct, anatomy = case.ct, case.require("anatomy")
+    if parameters.mr_mask and anatomy.mr is None:
+        raise InputError("A lesion on MRI needs the MRI", remedy="Give --mr with the anatomy first")
+    masks = [require_mask_on_grid(read_mask(path), ct.grid, ct=ct) for path in parameters.mask]
+    spheres = [numbers(text, 4, "--lesion-sphere X,Y,Z,R") for text in parameters.sphere]
+    clicks = [numbers(text, 3, "--lesion-click X,Y,Z") for text in parameters.click]
+    carried = [anatomy.mr.carried(read_mask(path), anatomy.labels.grid) for path in parameters.mr_mask]
+    return (
+        *(lesion_from_mask(ct, anatomy, mask, resample=True) for mask in masks),
+        *(lesion_from_sphere(ct, anatomy, (x, y, z), radius) for x, y, z, radius in spheres),
+        *(lesion_from_click(ct, anatomy, point) for point in clicks),
+        *(lesion_from_mask(ct, anatomy, mask) for mask in carried),
+    )
 
 
 def numbers(text: str, count: int, what: str) -> tuple[float, ...]:
@@ -351,7 +362,18 @@ def run_stage(
 
 def _plain(parameters: Any) -> dict[str, Any]:
     values = {name: getattr(parameters, name) for name in parameters.__dataclass_fields__}
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
+    return {name: _as_text(v) for name, v in values.items()}
+
+
+def _as_text(content: Any) -> Any:
+    if isinstance(content, tuple):
+        return tuple(_as_text(one) for one in content)
+    return str(content) if isinstance(content, Path) else content
+
+
+def repeated(kind: Any) -> type | None:
+    """The type of each value of a parameter that may be repeated; None for one that is given once."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
 
 
 def made_from(stored: CaseFolder, one: Stage) -> dict[str, str]:
@@ -413,7 +435,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
     mask, labels = folder / "lesion_mask.nii.gz", folder / "bone_labels.nii.gz"
     write_nifti(patient.lesion_mask.resampled(patient.ct.grid), mask)
     write_nifti(_bones(patient.anatomy.labels), labels)
-    given = {"segment": SegmentParameters(labels=labels), "lesion": LesionParameters(mask=mask)}
+    given = {"segment": SegmentParameters(labels=labels), "lesion": LesionParameters(mask=(mask,))}
     return run_all(stored, given, progress)
 
 
