@@ -11,11 +11,11 @@ from sacroplasty.case import CaseFolder, decode, encode
 from sacroplasty.errors import InputError
 from sacroplasty.lesion import Override, PatientFacts, assess_suitability
 from sacroplasty.plan import Plan
+from sacroplasty.workflow import FACTS, store_facts, stored_facts
 from sacroplasty.workstation.library import revision_of, stored_json
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
 
 router = APIRouter(tags=["facts"])
-STAGE = "facts"
 
 
 class FactsBody(BaseModel):
@@ -35,9 +35,9 @@ class OverrideBody(BaseModel):
 
 
 def _stored(here: Station, folder: CaseFolder) -> dict[str, Any]:
-    if not folder.has(STAGE):
+    if not folder.has(FACTS):
         return {"facts": encode(PatientFacts()), "override": None}
-    return dict(stored_json(here.library, folder.path.name, STAGE))
+    return dict(stored_json(here.library, folder.path.name, FACTS))
 
 
 def facts_of(here: Station, case: str) -> PatientFacts:
@@ -57,8 +57,8 @@ def facts(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
 def keep_facts(here: Here, case: CaseId, body: FactsBody, if_match: IfMatch = None) -> dict[str, Any]:
     """Store the sheet; an override stays only while there is something to override."""
     with here.library.writing(case, if_match) as folder:
-        kept = {**_stored(here, folder), "facts": encode(body.facts)}
-        folder.write_value(STAGE, kept)
+        store_facts(folder, body.facts, stored_facts(folder)[1])
+        kept = _stored(here, folder)
     return {**kept, "revision": here.changed(case)}
 
 
@@ -69,9 +69,8 @@ def keep_override(here: Here, case: CaseId, body: OverrideBody | None = None, if
         override = Override(body.reason, body.by, body.when) if body else None
         if override is not None:
             judged(here, case, None).overridden(override)
-        kept = {**_stored(here, folder), "override": encode(override)}
-        folder.write_value(STAGE, kept)
-        folder.note("override recorded" if override else "override withdrawn", {"override": encode(override)})
+        store_facts(folder, facts_of(here, case), override)
+        kept = _stored(here, folder)
     return {**kept, "revision": here.changed(case)}
 
 
