@@ -428,6 +428,20 @@ def _no_positions(folder: Path, ct: Volume) -> None:
     save(ds, folder / "e.dcm")
 
 
+@case("reject", "enhanced with fewer positions than frames")
+def _enhanced_long(folder: Path, ct: Volume) -> None:
+    ds = enhanced(ct)
+    ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:20]
+    save(ds, folder / "e.dcm")
+
+
+@case("reject", "enhanced that does not say its number of frames")
+def _enhanced_unsaid(folder: Path, ct: Volume) -> None:
+    ds = enhanced(ct)
+    del ds.NumberOfFrames
+    save(ds, folder / "e.dcm")
+
+
 @case("reject", "enhanced with fewer frames than positions")
 def _fewer(folder: Path, ct: Volume) -> None:
     ds = enhanced(ct)
