@@ -120,15 +120,19 @@ def test_the_folder_is_for_its_owner_only(stored: CaseFolder) -> None:
 
 @pytest.mark.hazard("H12")
 def test_opening_a_case_does_not_disturb_a_write_that_is_going_on(stored: CaseFolder) -> None:
+    # Forked while the lock is held, so it inherits the lock's handle too; the lock must be given back all the same.
+    reader = multiprocessing.get_context("fork").Process(target=CaseFolder.open, args=(stored.path,))
+
     def slowly(folder: Path) -> None:
         (folder / "a.txt").write_text("half", encoding="utf-8")
-        reader = multiprocessing.get_context("fork").Process(target=CaseFolder.open, args=(stored.path,))
         reader.start()
         reader.join(0.3)
         assert reader.is_alive(), "it must wait for the writer"
         assert (folder / "a.txt").read_text(encoding="utf-8") == "half"
 
     stored.write("plan", slowly)
+    reader.join(60)
+    assert reader.exitcode == 0
     assert CaseFolder.open(stored.path).file("plan", "a.txt").read_text(encoding="utf-8") == "half"
 
 
