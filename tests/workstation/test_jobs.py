@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from sacroplasty.case import CaseFolder
 from sacroplasty.errors import CaseError
+from sacroplasty.workstation.casebook import Casebook
 from sacroplasty.workstation.jobs import Job, Jobs, JobState, Report
-from sacroplasty.workstation.library import Library
 from sacroplasty.workstation.refusals import Refused
 from sacroplasty.workstation.work import parameters_of, perform
 from sacroplasty.workstation.working import WorkingFolder
@@ -147,15 +147,15 @@ def test_a_result_is_not_stored_over_something_newer(cases: Path) -> None:
     fresh = WorkingFolder.begin(cases / "toy")
     CaseFolder.open(cases / "toy").write_value("facts", {"facts": {}})
     fresh.write_value("plan", (), made_from=made_from)
-    assert Library(cases).open("toy").has("facts")
+    assert Casebook(cases).open("toy").has("facts")
 
 
 def test_a_run_goes_on_at_the_first_missing_stage(cases: Path) -> None:
     said: list[str] = []
     job = Job("x", "run", "toy", "all stages", {"parameters": {}})
-    before = Library(cases).open("toy").index["stages"]["plan"]
+    before = Casebook(cases).open("toy").index["stages"]["plan"]
     perform(cases, job, lambda fraction, message: said.append(message))
-    assert Library(cases).open("toy").index["stages"]["plan"] == before
+    assert Casebook(cases).open("toy").index["stages"]["plan"] == before
     assert said == ["Preparing the pictures"]
     assert list((cases / ".workstation" / "display" / "toy").glob("mesh-sacrum-*/mesh.gz"))
 

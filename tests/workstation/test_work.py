@@ -216,9 +216,9 @@ def outside() -> list[dict[str, Any]]:
 
 def true_clicks(cases: Path, session: str) -> list[dict[str, Any]]:
     """Where the needle of the simulation stands in each shot, as a person would click it."""
-    from sacroplasty.workstation.library import Library
+    from sacroplasty.workstation.casebook import Casebook
 
-    folder = guiding.folder_of(Library(cases), "toy", session)
+    folder = guiding.folder_of(Casebook(cases), "toy", session)
     truth = guiding.read_json(folder / "truth.json")
     found = guiding.registration_of(folder)
     assert found is not None

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sacroplasty.case import CaseFolder, from_json, to_json
 from sacroplasty.io import write_atomically
 from sacroplasty.space import Grid, Volume
-from sacroplasty.workstation.library import Library, digest_of, stored_json
+from sacroplasty.workstation.casebook import Casebook, digest_of, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.warm import Warm
 
@@ -41,24 +41,24 @@ class _Image:
 
 
 class Images:
-    """The images of the cases of a library; files under `library.state`, replaced when their stage changes."""
+    """The images of the cases of a casebook; files under `casebook.state`, replaced when their stage changes."""
 
-    def __init__(self, library: Library, warm: Warm) -> None:
-        self.library, self.warm = library, warm
+    def __init__(self, casebook: Casebook, warm: Warm) -> None:
+        self.casebook, self.warm = casebook, warm
         self._making: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def names(self, folder: CaseFolder) -> tuple[str, ...]:
         """Every image that the case has."""
         found = [name for name, stage in _STAGE_OF.items() if folder.has(stage)]
-        if "mr" in found and "mr" not in stored_json(self.library, folder.path.name, "segment")["maps"]:
+        if "mr" in found and "mr" not in stored_json(self.casebook, folder.path.name, "segment")["maps"]:
             found.remove("mr")
         if folder.has("lesion"):
-            found += [f"lesion-{n}" for n in range(1, len(stored_json(self.library, folder.path.name, "lesion")) + 1)]
+            found += [f"lesion-{n}" for n in range(1, len(stored_json(self.casebook, folder.path.name, "lesion")) + 1)]
         return tuple(found)
 
     def described(self, identifier: str) -> list[dict[str, Any]]:
         """What the page needs to know before it fetches."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         return [self.one(identifier, name) for name in self.names(folder)]
 
     def one(self, identifier: str, name: str) -> dict[str, Any]:
@@ -75,11 +75,11 @@ class Images:
 
     def _place(self, identifier: str, name: str) -> Path:
         """The folder of an image's files, named by the content they were made from; 404 where there is no image."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         stage = _stage(name)
         if stage is None or not folder.has(stage):
             raise not_there("The case has no such image", got=repr(name[:40]))
-        return self.library.state / "display" / identifier / f"{name}-{digest_of(folder, stage)}"
+        return self.casebook.state / "display" / identifier / f"{name}-{digest_of(folder, stage)}"
 
     def _described(self, identifier: str, name: str) -> dict[str, Any]:
         image = self._image(identifier, name)

@@ -16,8 +16,8 @@ from sacroplasty.case import CaseFolder
 from sacroplasty.io import write_atomically
 from sacroplasty.report.surface import surface_of
 from sacroplasty.space import Mask, Points
+from sacroplasty.workstation.casebook import Casebook, digest_of, stored_json
 from sacroplasty.workstation.images import Images, forget_older
-from sacroplasty.workstation.library import Library, digest_of, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.warm import Warm
 
@@ -39,15 +39,15 @@ _VESSEL = ("vessel", "#0072B2")
 
 
 class Surfaces:
-    """Meshes of a library's cases, made once and kept as files under `library.state`."""
+    """Meshes of a casebook's cases, made once and kept as files under `casebook.state`."""
 
-    def __init__(self, library: Library, warm: Warm, images: Images) -> None:
-        self.library, self.warm, self.images = library, warm, images
+    def __init__(self, casebook: Casebook, warm: Warm, images: Images) -> None:
+        self.casebook, self.warm, self.images = casebook, warm, images
         self._making: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def described(self, identifier: str) -> list[dict[str, Any]]:
         """Every surface that the case can show."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         found: list[dict[str, Any]] = []
 
         def add(name: str, kind: str, colour: str, simulated: bool = False) -> None:
@@ -59,7 +59,7 @@ class Surfaces:
                 add(name, *_KINDS.get(name, _VESSEL))
             add("skin", "skin", "#E8C9B0")
         if folder.has("lesion"):
-            for n in range(1, len(stored_json(self.library, identifier, "lesion")) + 1):
+            for n in range(1, len(stored_json(self.casebook, identifier, "lesion")) + 1):
                 add(f"lesion-{n}", "lesion", "#D55E00")
         if folder.has("cement"):
             add("cement", "cement", "#FFFFFF", simulated=True)
@@ -72,11 +72,11 @@ class Surfaces:
 
     def file(self, identifier: str, name: str) -> Path:
         """The gzip file of one surface; 404 where there is nothing of this name."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         known = {one["name"] for one in self.described(identifier)}
         if name not in known:
             raise not_there("The case has no such surface", got=repr(name[:40]))
-        place = self.library.state / "display" / identifier / f"mesh-{name}-{_digest(folder, name)}"
+        place = self.casebook.state / "display" / identifier / f"mesh-{name}-{_digest(folder, name)}"
         path = place / "mesh.gz"
         with self._making[str(path)]:
             if not path.is_file():

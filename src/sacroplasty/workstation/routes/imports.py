@@ -53,7 +53,7 @@ class PatientQuery(BaseModel):
 @router.post("/uploads", status_code=201)
 def begin(here: Here) -> dict[str, Any]:
     """A place for files to come."""
-    return {"upload": begun(here.library)}
+    return {"upload": begun(here.casebook)}
 
 
 @router.put(
@@ -65,14 +65,14 @@ async def put_file(
     x_file_name: Annotated[str, Header(max_length=2000)] = "",
 ) -> dict[str, Any]:  # fmt: skip
     """One file; of its name only the ending counts."""
-    size = await received(folder_of(here.library, upload), number, x_file_name, request.stream())
+    size = await received(folder_of(here.casebook, upload), number, x_file_name, request.stream())
     return {"number": number, "bytes": size}
 
 
 @router.post("/uploads/{upload}/inspect", status_code=202)
 def inspect_upload(here: Here, upload: str) -> dict[str, Any]:
     """What the gate says about an upload, as a job."""
-    source = source_of(folder_of(here.library, upload))
+    source = source_of(folder_of(here.casebook, upload))
     return here.jobs.submit("inspect", None, "inspect the upload", {"source": str(source)}).shown()
 
 
@@ -117,7 +117,7 @@ def find(here: Here, archive: str, body: PatientQuery) -> dict[str, Any]:
 
 def archive_named(here: Station, name: str) -> Archive | WebArchive:
     """One of the archives of this folder of cases; 404 for every other name."""
-    known = archives_of(here.library.root).get(name)
+    known = archives_of(here.casebook.root).get(name)
     if known is None:
         raise not_there("There is no such archive", got=repr(name[:60]), remedy="Enter it in archives.toml")
     return known
@@ -126,13 +126,13 @@ def archive_named(here: Station, name: str) -> Archive | WebArchive:
 @router.post("/imports", status_code=202)
 def begin_import(here: Here, body: ImportBody) -> dict[str, Any]:
     """Make a case of a scan, as a job; what the gate refuses is the job's error."""
-    here.library.new_path(body.id)
+    here.casebook.new_path(body.id)
     given = [name for name in ("upload", "folder", "archive") if getattr(body, name)]
     if len(given) != 1:
         raise InputError("Give one of upload, folder and archive", got=" and ".join(given) or "none")
     arguments = body.model_dump(mode="json")
     if body.upload:
-        arguments["source"] = str(source_of(folder_of(here.library, body.upload)))
+        arguments["source"] = str(source_of(folder_of(here.casebook, body.upload)))
     elif body.folder:
         arguments["source"] = str(inside(here, body.folder, body.path))
     else:

@@ -36,7 +36,7 @@ class AttemptBody(PathBody):
 
 def views_of(here: Station, case: str) -> tuple[View, ...]:
     """The stored views; AP and lateral where none are stored yet."""
-    if here.library.open(case).has("views"):
+    if here.casebook.open(case).has("views"):
         return tuple(shot.view for shot in here.warm.views(case))
     ap, side = view_of(here, case, Shot()), view_of(here, case, Shot(lao_deg=90))
     return ap.with_(name="AP"), side.with_(name="lateral")
