@@ -281,12 +281,16 @@ def test_a_venogram_is_stored_with_what_it_was_made_from(cases: Path) -> None:
 
 
 def test_a_folder_written_here_is_read_there(cases: Path, tmp_path: Path) -> None:
-    """A scan from a named folder goes the same way as an upload."""
+    """A scan from a named folder goes the same way as an upload: judged first, then made into a case."""
     from sacroplasty.workstation.station import Setup
 
     ct = CaseFolder.open(cases / "toy").read_value("images", Volume)
     (tmp_path / "scans").mkdir()
     write_nifti(ct, tmp_path / "scans" / "a.nii.gz")
     with client_of(cases, setup=Setup({"scans": tmp_path / "scans"})) as client:
+        judged = worked(client, cases, client.post("/api/folders/scans/inspect", json={"path": "a.nii.gz"}))
+        assert judged["inspection"]["verdict"] in {"accept", "warn"}
+        assert client.post("/api/folders/scans/inspect", json={"path": "../b"}).status_code == 404
+        assert client.post("/api/folders/other/inspect", json={"path": ""}).status_code == 404
         body = {"id": "from-folder", "folder": "scans", "path": "a.nii.gz"}
         assert worked(client, cases, client.post("/api/imports", json=body))["case"] == "from-folder"

@@ -24,6 +24,10 @@ from sacroplasty.workstation.warm import Warm
 COARSEST_VOXELS = 400_000
 # Fast compression: the way to the page is short.
 _COMPRESSION = 1
+# Counts up when these files or their description change: files of an older program are made anew.
+_FORMAT = 2
+# What an MRI is shown between.
+_MR_WINDOW_PERCENT = (1.0, 99.5)
 _STAGE_OF = {"ct": "images", "labels": "segment", "mr": "segment",
              "cement_arrival": "cement", "cement_fraction": "cement",
              "venogram": "venogram"}  # fmt: skip
@@ -79,14 +83,17 @@ class Images:
         stage = _stage(name)
         if stage is None or not folder.has(stage):
             raise not_there("The case has no such image", got=repr(name[:40]))
-        return self.casebook.state / "display" / identifier / f"{name}-{digest_of(folder, stage)}"
+        return self.casebook.state / "display" / identifier / f"{name}-{_FORMAT}{digest_of(folder, stage)}"
 
     def _described(self, identifier: str, name: str) -> dict[str, Any]:
         image = self._image(identifier, name)
-        low, high = (float(image.array.min()), float(image.array.max())) if image.array.size else (0.0, 0.0)
+        seen = image.array[np.isfinite(image.array)] if image.kind == "mr" else image.array
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+        # A few bright voxels of an MRI would leave everything else dark.
+        window = np.percentile(seen, _MR_WINDOW_PERCENT).tolist() if image.kind == "mr" and seen.size else [low, high]
         return {
             "name": name, "kind": image.kind, "unit": image.unit, "type": _wire(image.array).name,
-            "lowest": low, "highest": high, "names": image.names, "present": _present(image),
+            "lowest": low, "highest": high, "window": window, "names": image.names, "present": _present(image),
             "levels": [_level(identifier, name, n, grid, _wire(image.array)) for n, grid in enumerate(_grids(image))],
         }  # fmt: skip
 
@@ -132,7 +139,9 @@ class Images:
             maps = warm.anatomy(identifier).maps
             if "mr" not in maps:
                 raise not_there("The case has no MRI", remedy="Give one with the anatomy")
-            return _Image("mr", maps["mr"].unit, maps["mr"].array, maps["mr"].grid, {})
+            # The map is 0 where the MRI does not reach; nothing seen is not dark tissue.
+            seen = np.where(maps["mr"].array == 0, np.nan, maps["mr"].array)
+            return _Image("mr", maps["mr"].unit, seen.astype(np.float32), maps["mr"].grid, {})
         if name == "venogram":
             cloud = warm.venogram(identifier).concentration
             return _Image("contrast", "1", cloud.array, cloud.grid, {})

@@ -19,6 +19,7 @@ from sacroplasty.workflow import Progress, ReadParameters, create_case, load_cas
 from sacroplasty.workstation.archives import archives_of, retrieved, sent
 from sacroplasty.workstation.casebook import Casebook, revision_of
 from sacroplasty.workstation.jobs import Job
+from sacroplasty.workstation.uploads import folder_of, name_for
 from sacroplasty.workstation.working import WorkingFolder
 
 # Exports of one case that are kept.
@@ -26,34 +27,40 @@ _KEPT = 5
 
 
 def inspect_source(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
-    """The gate's verdict on an upload."""
+    """The gate's verdict on an upload or a folder."""
     progress(0.1, "Reading the scan")
     return {"inspection": encode(inspect(job.arguments["source"]))}
 
 
+def fetch(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
+    """A series of an archive in an upload, and the gate's verdict on it."""
+    given = job.arguments
+    archive = archives_of(casebook.root).get(given["archive"])
+    if archive is None:
+        raise InputError("There is no such archive", got=str(given["archive"])[:60])
+    upload = folder_of(casebook, given["upload"])
+    wanted = SeriesFound(given["patient_id"], given["study_uid"], given["series_uid"], images=given["images"])
+    with TemporaryDirectory(prefix="fetch-", dir=casebook.state) as folder:
+        progress(0.1, "Fetching the series")
+        found = retrieved(archive, wanted, Path(folder) / "series")
+        for number, one in enumerate(sorted(found.iterdir())):
+            one.replace(upload / name_for(number, one.name))
+    progress(0.7, "Reading the scan")
+    return {"upload": given["upload"], "inspection": encode(inspect(upload))}
+
+
 def import_scan(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
-    """A case from an upload, a folder or an archive."""
+    """A case from an upload or a folder."""
     assert job.case is not None
     given = job.arguments
     reading = ReadParameters(
         given.get("series"), tuple(given["acknowledge"]), given["resample_irregular"], given["resample_tilted"]
     )
-    with TemporaryDirectory(prefix="import-", dir=casebook.state) as folder:
-        progress(0.05, "Fetching the scan")
-        source = Path(given["source"]) if given.get("source") else _fetched(casebook, given, Path(folder) / "series")
-        progress(0.3, "Reading the scan")
-        create_case(casebook.root / job.case, source, reading, given["name"] or job.case)
+    progress(0.1, "Reading the scan")
+    create_case(casebook.root / job.case, Path(given["source"]), reading, given["name"] or job.case)
     if given.get("upload"):
         shutil.rmtree(casebook.state / "uploads" / given["upload"], ignore_errors=True)
     return {"case": job.case, "revision": revision_of(casebook.open(job.case))}
-
-
-def _fetched(casebook: Casebook, given: dict[str, Any], out: Path) -> Path:
-    archive = archives_of(casebook.root).get(given["archive"])
-    if archive is None:
-        raise InputError("There is no such archive", got=str(given["archive"])[:60])
-    wanted = SeriesFound(given["patient_id"], given["study_uid"], given["series_uid"], images=given["images"])
-    return retrieved(archive, wanted, out)
 
 
 def export(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:

@@ -112,9 +112,9 @@ def make_demo(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any
 # Where the work of each kind is found; imported when it is done, so that a click does not wait for what it needs not.
 WORK: dict[str, str] = {
     "stage": "work:run_one", "run": "work:run_missing", "demo": "work:make_demo", "inspect": "transfer:inspect_source",
-    "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send", "draw": "correcting:draw",
-    "move": "correcting:move", "simulate shots": "guiding:simulate", "read shots": "guiding:read",
-    "register": "guiding:find_patient", "later ct": "transfer:compare_later",
+    "fetch": "transfer:fetch", "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send",
+    "draw": "correcting:draw", "move": "correcting:move", "simulate shots": "guiding:simulate",
+    "read shots": "guiding:read", "register": "guiding:find_patient", "later ct": "transfer:compare_later",
 }  # fmt: skip
 # Work after which the case looks otherwise.
 CHANGING = frozenset({"run", "demo", "import", "draw"})

@@ -88,7 +88,8 @@ def case(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     folder = here.casebook.open(case)
     source = dict(folder.index["stages"].get("images", {}).get("source", {}))
     accepted = source.get("acknowledged", ())
-    remarks = [{"code": code, "message": words, "acknowledged": code in accepted}
+    everything = "all" in accepted
+    remarks = [{"code": code, "message": words, "acknowledged": everything or code in accepted}
                for code, words in (_pair(remark) for remark in source.get("remarks", ()))]  # fmt: skip
     response.headers.update(etag(revision_of(folder)))
     return {

@@ -7,7 +7,7 @@ import { colourOf, COLOURS } from "./colours";
 import { along, cross, letters, scale, sub, turned, unit, type Vec3 } from "./geometry";
 import { barLength, isKnown } from "./marks";
 import { axes, canvas3d, drawn, normalsOf, type Camera, type Canvas3D, type Mesh } from "./raster";
-import { anatomy, base, details, refused, stage, surfaces } from "./station";
+import { anatomy, base, cement, details, refused, stage, surfaces } from "./station";
 import type { SurfaceInfo } from "./types";
 import * as viewer from "./viewer";
 import { PaneButton } from "./slice-pane";
@@ -250,5 +250,8 @@ function burnIn(context: CanvasRenderingContext2D, c: HTMLCanvasElement, view: C
   put("3D", 10, 13, "left", "600 12px system-ui, sans-serif");
   const bar = barLength(c.width * view.mmPerPixel);
   context.fillRect(c.width - 12 - bar / view.mmPerPixel, c.height - 12, bar / view.mmPerPixel, 2);
+  const cloud = stage.value === "cement" && viewer.layers.value["cement"] && cement.value;
+  const words = ["not for clinical use", ...(details.value?.simulated ? ["SIMULATED"] : cloud ? ["simulated cement"] : [])].reverse().join(" · ");
+  put(words, 10, c.height - 12, "left", "400 10px system-ui, sans-serif");
   put(`${bar} mm`, c.width - 12 - bar / view.mmPerPixel / 2, c.height - 21, "center", "500 11px system-ui, sans-serif");
 }

@@ -1,11 +1,11 @@
 /** Anatomy: what was found and how sure, corrections by landmark and brush. Lesion: click, sphere or brush. */
 
-import { signal, useSignal } from "@preact/signals";
+import { effect, signal, useSignal } from "@preact/signals";
 import type { Vec3 } from "./geometry";
 import { inverse, norm, point, sub } from "./geometry";
 import { isKnown } from "./marks";
 import { image3d, type Image3D } from "./reslice";
-import { anatomy, has, images, lesions, tried, write } from "./station";
+import { anatomy, caseId, has, images, lesions, tried, write } from "./station";
 import { Choice, Field, Findings, Measures, number, percent, placed, RunButton, Section, Slider, WithReason } from "./ui";
 import * as viewer from "./viewer";
 
@@ -72,6 +72,15 @@ function dropMoves(): void {
   moved.value = {};
   viewer.pins.value = [];
   viewer.tool.value = null;
+}
+
+/** Places that wait and a mask under the brush never follow into another case. */
+export function startCorrections(): void {
+  effect(() => {
+    void caseId.value;
+    dropMoves();
+    viewer.brushed.value = null;
+  });
 }
 
 async function sendMoves(reason: string): Promise<void> {

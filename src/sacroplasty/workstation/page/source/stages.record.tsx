@@ -98,7 +98,7 @@ export function ProcedureStage() {
                 <div><strong>{step.words}</strong>{step.required && !step.done_at && <span class="tag">required</span>}
                   {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after_antibiotic !== null && step.key === "incision" && ` · ${step.minutes_after_antibiotic.toFixed(0)} min after the antibiotic`}</span>}
                   {step.note && <p dir="auto">{step.note}</p>}
-                  {!step.done_at && waits.length > 0 && <p class="quiet">after {waits.map(placed).join(", ")}</p>}
+                  {!step.done_at && waits.length > 0 && <p class="quiet">after: {waits.map((key) => one.steps.find((other) => other.key === key)?.words ?? key).join(", ")}</p>}
                 </div>
                 {!step.done_at && <input aria-label={`Note for ${step.words}`} placeholder="note" value={notes.value[step.key] ?? ""} onInput={(e) => { notes.value = { ...notes.value, [step.key]: e.currentTarget.value }; }} />}
               </li>
@@ -118,7 +118,7 @@ export function ProcedureStage() {
         </Section>
         <Section title="Close">
           <p class="quiet">Closing writes the record to the registry. It can be read afterwards, not changed.</p>
-          {one.missing.length > 0 && !one.closed_at && <p>Not ticked yet: {one.missing.map(placed).join(", ")}</p>}
+          {one.missing.length > 0 && !one.closed_at && <p>Not ticked yet: {one.missing.join(", ")}</p>}
           <button disabled={!!one.closed_at || !!edited.value} onClick={() => act("POST", "/close", {})}>Close the record</button>
         </Section>
       </div>
@@ -269,8 +269,10 @@ function Entry({ title, words, fields, send: sent }: {
 }
 
 function PainEntry({ add }: { add: Add }) {
-  return <Entry title="Pain" words="Add" send={(body) => add("pain", body)} fields={[
-    ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (baseline, sacroplasty, …)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
+  // What a score came after is told by its day where nobody says it: nothing after the procedure counts as baseline.
+  const told = (body: Record<string, unknown>): Record<string, unknown> => (body["after"] ? body : { ...body, after: Number(body["day"] ?? 0) > 0 ? "sacroplasty" : "baseline" });
+  return <Entry title="Pain" words="Add" send={(body) => add("pain", told(body))} fields={[
+    ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (left open: by the day)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
 }
 
 function ContactEntry({ add }: { add: Add }) {
