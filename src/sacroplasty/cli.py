@@ -21,7 +21,7 @@ from sacroplasty.cohort.verbs import cohort, follow, trial
 from sacroplasty.errors import SacroplastyError
 from sacroplasty.registry.commands import DEFAULT_PLACE, PlaceOption, record_by
 from sacroplasty.registry.meta_commands import registry_app
-from sacroplasty.workflow import STAGES, Progress, ReadParameters, Stage
+from sacroplasty.workflow import STAGES, Progress, ReadParameters, Stage, repeated
 
 app = typer.Typer(
     name="sacroplasty",
@@ -98,8 +98,8 @@ def _root(
 
 def _option_type(kind: Any) -> Any:
     """The type typer understands for a parameter's type hint."""
-    if typing.get_origin(kind) is tuple:
-        return list[str]
+    if (each := repeated(kind)) is not None:
+        return list[each]  # type: ignore[valid-type]
     arguments = [one for one in typing.get_args(kind) if one is not type(None)]
     if isinstance(kind, types.UnionType) and len(arguments) == 1:
         return arguments[0] | None

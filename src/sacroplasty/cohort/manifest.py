@@ -17,7 +17,7 @@ from typing import Any
 from sacroplasty import __version__
 from sacroplasty.case import file_sha256
 from sacroplasty.errors import InputError
-from sacroplasty.workflow import STAGES, ReadParameters
+from sacroplasty.workflow import STAGES, ReadParameters, repeated
 
 # A case's name becomes a folder's.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -57,8 +57,8 @@ class Option:
         kinds = [k for k in typing.get_args(self.kind) if k is not type(None)]
         kind = kinds[0] if isinstance(self.kind, types.UnionType) else self.kind
         try:
-            if typing.get_origin(kind) is tuple:
-                return tuple(part.strip() for part in text.split(";") if part.strip())
+            if (each := repeated(kind)) is not None:
+                return tuple(each(part.strip()) for part in text.split(";") if part.strip())
             if kind is bool:
                 return {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}[text.lower()]
             return kind(text)

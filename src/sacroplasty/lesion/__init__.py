@@ -39,6 +39,7 @@ from sacroplasty.lesion.measurements import (
 )
 from sacroplasty.lesion.pain import Mechanism, PainMechanism, dermatomes_of, pain_mechanism
 from sacroplasty.lesion.published import PUBLISHED, ZHANG_2_OVERRIDE_REASON
+from sacroplasty.lesion.several import treated_first
 from sacroplasty.lesion.sins import SinsScore, sins
 from sacroplasty.lesion.statements import Bearing, Statement
 from sacroplasty.lesion.suitability import Suitability, Verdict, assess_suitability
@@ -93,4 +94,5 @@ __all__ = [
     "pain_mechanism",
     "sins",
     "skin_to_lesion",
+    "treated_first",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.case import Case
 from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Clearance, Finding, NeedlePlan, Plan, Severity
+from sacroplasty.plan import Clearance, DenisZone, Finding, NeedlePlan, Plan, Severity
 from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
@@ -81,9 +81,27 @@ def _measures(caption: str, measures: Mapping[str, float]) -> Table:
     return Table(("Measure", "Value"), tuple(spoken(k, v) for k, v in measures.items()), caption)
 
 
+def _shares(shares: Mapping[Any, float]) -> str:
+    """Levels or zones with their share of a lesion."""
+    named = ((one.name.lower() if isinstance(one, DenisZone) else str(one), share) for one, share in shares.items())
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in named)
+
+
+def _further_lesions(lesions: Sequence[Lesion]) -> tuple[Block, ...]:
+    """A table of the lesions that are not treated in this plan; nothing where there is one lesion only."""
+    if not lesions:
+        return ()
+    rows = tuple(
+        (str(number), one.kind.value, f"{one.volume_ml:.1f}", _point(one.centre_mm), _shares(one.levels),
+         ", ".join(wall.name.replace("_", " ") for wall in one.breached) or "none")
+        for number, one in enumerate(lesions, start=2)
+    )  # fmt: skip
+    heads = ("Lesion", "Kind", "mL", "Centre, LPS mm", "Levels", "Walls destroyed")
+    return (Table(heads, rows, "Further lesions, not treated in this plan"),)
+
+
 def _lesion_section(case: Case, lesion: Lesion) -> Section:
-    levels = ", ".join(f"{level} {100 * share:.0f} %" for level, share in lesion.levels.items())
-    zones = ", ".join(f"{zone.name.lower()} {100 * share:.0f} %" for zone, share in lesion.zones.items())
+    levels, zones = _shares(lesion.levels), _shares(lesion.zones)
     kind = f"{'Synthetic lesion. ' if lesion.synthetic else ''}{lesion.kind.value} lesion"
     words = [f"{kind[0].upper()}{kind[1:]} of {lesion.volume_ml:.1f} mL at {_point(lesion.centre_mm)} mm (LPS)"]
     if levels:
@@ -102,7 +120,7 @@ def _lesion_section(case: Case, lesion: Lesion) -> Section:
         blocks.append(Table(("Wall", "State", "Gone, mm²", "Next to the lesion, mm²"), walls, "Walls of the bone"))
     if lesion.measures:
         blocks.append(_measures("Numbers behind the lesion", lesion.measures))
-    return Section("Lesion", tuple(blocks))
+    return Section("Lesion", (*blocks, *_further_lesions(case.lesions[1:])))
 
 
 def _approaches_section(plans: tuple[Plan, ...]) -> Section:

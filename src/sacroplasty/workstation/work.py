@@ -15,6 +15,7 @@ from sacroplasty.workflow import (
     demo_case,
     load_case,
     made_from,
+    repeated,
     require_plan,
     run_stage,
     stage,
@@ -35,8 +36,8 @@ def parameters_of(name: str, values: dict[str, Any]) -> Any:
         if one.name not in values or values[one.name] is None:
             continue
         content = values[one.name]
-        if isinstance(one.default, tuple):
-            content = tuple(str(part) for part in (content if isinstance(content, list) else [content]))
+        if (each := repeated(hints[one.name])) is not None:
+            content = tuple(each(str(part)) for part in (content if isinstance(content, list) else [content]))
         elif Path in get_args(hints[one.name]):
             content = Path(content)
         elif isinstance(one.default, int) and not isinstance(content, int):
