@@ -206,6 +206,7 @@ def facts_of(view: View, *, simulated: bool) -> dict[str, Any]:
         "simulated": simulated, "notice": NOTICE if simulated else NOTICE_REAL, "carm": view.carm.name,
         "letters": {"left": letters(-right), "right": letters(right), "up": letters(up), "down": letters(-up)},
         "pixel_mm_at_isocentre": view.carm.isocentre_pixel_mm, "size": view.carm.columns,
+        "rows": view.carm.rows,
         "isocentre_mm": list(view.isocentre_mm), "patient_position": view.patient_position.value,
     }  # fmt: skip
 

@@ -64,9 +64,12 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
   const clicked = tips.value[n];
   const drawing = session.overlays?.[index] ?? [];
   const mark = (event: MouseEvent & { currentTarget: SVGSVGElement }): void => {
-    const box = event.currentTarget.getBoundingClientRect();
-    const at: Click = [((event.clientX - box.left) / box.width) * shot.size - 0.5, ((event.clientY - box.top) / box.height) * shot.size - 0.5];
-    put(picking.value, at);
+    // The drawing's own coordinates are the shot's pixels, whatever its shape on the screen.
+    const screen = event.currentTarget.getScreenCTM();
+    if (!screen) return;
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(screen.inverse());
+    if (at.x < 0 || at.y < 0 || at.x > shot.size - 1 || at.y > shot.rows - 1) return;
+    put(picking.value, [at.x, at.y]);
     next();
   };
   const put = (kind: string, at: Click): void => {
@@ -89,16 +92,16 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
     }
     const kind = picking.value;
     const held = kind === "tip" || kind === "shaft" ? clicked?.[kind] : landmarkClicks.value[kind]?.[n];
-    const from = held ?? [shot.size / 2, shot.size / 2];
+    const from = held ?? [shot.size / 2, shot.rows / 2];
     const scale = event.shiftKey ? 10 : 1;
-    const inside = (v: number): number => Math.min(shot.size - 1, Math.max(0, v));
-    put(kind, [inside(from[0] + d[0] * scale), inside(from[1] + d[1] * scale)]);
+    const inside = (v: number, count: number): number => Math.min(count - 1, Math.max(0, v));
+    put(kind, [inside(from[0] + d[0] * scale, shot.size), inside(from[1] + d[1] * scale, shot.rows)]);
   };
   return (
     <figure class="pane radiograph" data-pane={`shot ${n}`}>
       <div class="shot">
         <img src={shot.url} alt={`Shot ${n}, ${shot.angles_label}`} draggable={false} />
-        <svg viewBox={`-0.5 -0.5 ${shot.size} ${shot.size}`} class="picking" onClick={mark} onKeyDown={key} tabIndex={0} role="application"
+        <svg viewBox={`-0.5 -0.5 ${shot.size} ${shot.rows}`} class="picking" onClick={mark} onKeyDown={key} tabIndex={0} role="application"
           aria-label={`Shot ${n}, ${shot.angles_label}. Click the needle's tip, then a point on its shaft; arrow keys move the mark, with Shift by ten pixels, Enter takes the next one.`}>
           {drawing.filter((one) => overlayKinds.value[one.kind] ?? true).map((one) => <Outline key={one.name + one.kind} one={one} />)}
           {clicked?.tip && <g class="mark"><circle cx={clicked.tip[0]} cy={clicked.tip[1]} r="4" /><text x={clicked.tip[0] + 6} y={clicked.tip[1] - 4}>tip</text></g>}

@@ -134,7 +134,7 @@ export interface Deviation {
 }
 export interface Session {
   id: string; state: "shot" | "registering" | "registered" | "refused" | "void"; simulated: boolean; at: string;
-  shots: { n: number; url: string; size: number; angles_label: string; letters: ShotInfo["letters"] }[];
+  shots: { n: number; url: string; size: number; rows: number; angles_label: string; letters: ShotInfo["letters"] }[];
   registration: { accepted: boolean; sentence: string; mismatch: number; expected_error_mm: number | null } | null;
   overlays: Overlay[][]; answers: Deviation[];
 }
