@@ -27,6 +27,8 @@ export interface Edits<T> {
   drop: () => void;
   /** What to store; nothing where another window changed the same, which a second try replaces. */
   ready: () => T | null;
+  /** It was stored: what was typed since then stays an edit. */
+  done: (kept: T) => void;
 }
 
 /** The edits on a stored sheet, remembered with the state that they began on. */
@@ -43,5 +45,10 @@ export function useEdits<T>(stored: T | null): Edits<T> {
     notice.value = { kind: "conflict", text: `Changed in another window meanwhile: ${clashes.join("; ")}. Nothing was overwritten; store once more to replace it.` };
     return null;
   };
-  return { shown: held.value?.mine ?? stored, dirty: held.value !== null, set, drop: () => { held.value = null; }, ready };
+  const done = (kept: T): void => {
+    const now = held.value;
+    const mine = now && (merged(now.base, now.mine, kept).value as T);
+    held.value = mine && !same(mine, kept) ? { base: kept, mine } : null;
+  };
+  return { shown: held.value?.mine ?? stored, dirty: held.value !== null, set, drop: () => { held.value = null; }, ready, done };
 }

@@ -231,6 +231,10 @@ export function ScenePane() {
   );
 }
 
+/** Height under which the buttons would hide the left letter, and where it then stands, pixels. */
+const LOW_PANE = 380;
+const BESIDE_BUTTONS = 76;
+
 function burnIn(context: CanvasRenderingContext2D, c: HTMLCanvasElement, view: Camera): void {
   const { right, down } = axes(view);
   const put = (words: string, x: number, y: number, align: CanvasTextAlign, font = "600 15px system-ui, sans-serif"): void => {
@@ -243,7 +247,8 @@ function burnIn(context: CanvasRenderingContext2D, c: HTMLCanvasElement, view: C
     context.fillStyle = "#f3ecb0";
     context.fillText(words, x, y);
   };
-  put(letters(scale(right, -1)), 10, c.height / 2, "left");
+  // In a low pane the buttons reach down to the middle of the left edge.
+  put(letters(scale(right, -1)), c.height < LOW_PANE ? BESIDE_BUTTONS : 10, c.height / 2, "left");
   put(letters(right), c.width - 10, c.height / 2, "right");
   put(letters(scale(down, -1)), c.width / 2, 13, "center");
   put(letters(down), c.width / 2, c.height - 40, "center");

@@ -89,7 +89,9 @@ export function SlicePane({ name }: { name: PaneName }) {
     if (shown["needle"]) for (const one of viewer.otherPaths.value) drawPath(f, one, now.slab.thickness_mm);
     if (viewer.path.value && shown["needle"]) drawPath(f, viewer.path.value, now.slab.thickness_mm);
     drawPins(f, viewer.pins.value);
-    annotate(f, TITLES[name], caption(name, viewer.focus.value), details.value?.simulated ?? false);
+    const words = caption(name, viewer.focus.value);
+    annotate(f, TITLES[name], words, details.value?.simulated ?? false);
+    c.dataset["caption"] = words.join("; ");
     c.dataset["milliseconds"] = (performance.now() - began).toFixed(1);
   };
 

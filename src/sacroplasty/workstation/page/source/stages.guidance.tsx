@@ -101,7 +101,7 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
     <figure class="pane radiograph" data-pane={`shot ${n}`}>
       <div class="shot">
         <img src={shot.url} alt={`Shot ${n}, ${shot.angles_label}`} draggable={false} />
-        <svg viewBox={`-0.5 -0.5 ${shot.size} ${shot.rows}`} class="picking" onClick={mark} onKeyDown={key} tabIndex={0} role="application"
+        <svg viewBox={`-0.5 -0.5 ${shot.size} ${shot.rows}`} class="picking" onClick={mark} onKeyDown={key} tabindex={0} role="application"
           aria-label={`Shot ${n}, ${shot.angles_label}. Click the needle's tip, then a point on its shaft; arrow keys move the mark, with Shift by ten pixels, Enter takes the next one.`}>
           {drawing.filter((one) => overlayKinds.value[one.kind] ?? true).map((one) => <Outline key={one.name + one.kind} one={one} />)}
           {clicked?.tip && <g class="mark"><circle cx={clicked.tip[0]} cy={clicked.tip[1]} r="4" /><text x={clicked.tip[0] + 6} y={clicked.tip[1] - 4}>tip</text></g>}

@@ -89,7 +89,7 @@ export function ProcedureStage() {
     const record = edits.ready();
     if (!record) return;
     await write("PUT", "/procedure/details", record, {}, one.revision);
-    edits.drop();
+    edits.done(record);
     await load();
   });
   return (

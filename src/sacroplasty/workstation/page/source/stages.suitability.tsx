@@ -39,7 +39,7 @@ export function SuitabilityStage() {
     const sheetToStore = edits.ready();
     if (!sheetToStore) return;
     await write("PUT", "/facts", { facts: sheetToStore }, {}, facts.value!.revision);
-    edits.drop();
+    edits.done(sheetToStore);
     await load();
   });
   return (
