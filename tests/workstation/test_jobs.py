@@ -187,3 +187,15 @@ def test_a_page_hears_of_jobs_and_changes(client: TestClient, cases: Path) -> No
     messages = [mine.get_nowait(), mine.get_nowait()]
     assert any("event: case" in one for one in messages)
     station.listeners.leave(mine)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"id": 1}', '{"state": "asleep"}', "\ud800"])
+def test_a_damaged_job_keeps_nobody_from_the_others(cases: Path, content: str) -> None:
+    with client_of(cases) as client:
+        body = {"parameters": {}}
+        kept = client.post("/api/cases/toy/stages/report", json=body, headers=revision(client)).json()["id"]
+    (cases / ".workstation" / "jobs" / "broken").mkdir()
+    path = cases / ".workstation" / "jobs" / "broken" / "job.json"
+    path.write_bytes(content.encode("utf-8", "surrogatepass"))
+    with client_of(cases) as client:
+        assert [job["id"] for job in client.get("/api/jobs").json()["jobs"]] == [kept]

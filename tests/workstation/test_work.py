@@ -294,3 +294,11 @@ def test_a_folder_written_here_is_read_there(cases: Path, tmp_path: Path) -> Non
         assert client.post("/api/folders/other/inspect", json={"path": ""}).status_code == 404
         body = {"id": "from-folder", "folder": "scans", "path": "a.nii.gz"}
         assert worked(client, cases, client.post("/api/imports", json=body))["case"] == "from-folder"
+
+
+def test_a_damaged_session_is_a_refusal(client: TestClient, cases: Path) -> None:
+    arguments = {"views": [{"lao_deg": 0, "cra_deg": 0, "name": ""}] * 2, "seed": 1, "depth_mm": 40.0, "carm": "mobile"}
+    session = perform(cases, Job("x", "simulate shots", "toy", "", arguments), silent)["session"]
+    folder = cases / ".workstation" / "guidance" / "toy" / session
+    (folder / "registration.json").write_text("{", encoding="utf-8")
+    assert client.get(f"/api/cases/toy/guidance/{session}").status_code == 422

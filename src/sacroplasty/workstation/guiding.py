@@ -6,7 +6,6 @@ A session is a folder: `session.json` and the shots are written once; `registrat
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from sacroplasty.case import CaseFolder, decode, encode
+from sacroplasty.case import CaseFolder, decode, encode, from_json
 from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
 from sacroplasty.fluoroscopy import (
@@ -62,7 +61,7 @@ def sessions(casebook: Casebook, case: str) -> list[str]:
 
 def read_json(path: Path) -> Any:
     """A file of a session, or None where it is not there yet."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return from_json(path.read_text(encoding="utf-8"), path.name) if path.is_file() else None
 
 
 def shots_of(folder: Path) -> tuple[Radiograph, ...]:
