@@ -40,6 +40,7 @@ def read_head(text: str) -> str:
     return str(json.loads(text.strip().split("\n")[-1])["sha256"])
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("change", ["delete", "swap"])
 def test_removed_or_moved_lines_are_found(trail: Path, change: str) -> None:
     lines = trail.read_text().splitlines(keepends=True)

@@ -58,6 +58,7 @@ def test_not_measurable_becomes_null_and_comes_back() -> None:
     assert math.isnan(decode(Hiatus, data).depth_mm)
 
 
+@pytest.mark.hazard("H11")
 def test_infinity_is_refused() -> None:
     with pytest.raises(CaseError, match="not finite"):
         encode({"a": math.inf})

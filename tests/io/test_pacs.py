@@ -248,6 +248,7 @@ def extra(tmp_path: Path) -> bytes:
     return save(ds, tmp_path / "extra.dcm").read_bytes()
 
 
+@pytest.mark.hazard("H17")
 @pytest.mark.hazard("H09")
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 def test_a_misbehaving_web_archive_leaves_nothing(hostile: WebArchive, tmp_path: Path, name: str) -> None:
