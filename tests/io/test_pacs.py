@@ -273,7 +273,8 @@ def test_a_well_behaved_answer_is_kept(hostile: WebArchive, tmp_path: Path) -> N
 
 
 def test_odd_lists_of_series_are_refused(hostile: WebArchive) -> None:
-    for body in (b"{", b"[1]", b'{"a":1}', b'[{"0020000D":{"vr":"UI","Value":["../../x"]}}]', b"[" * 100_000):
+    many = b'[{"00201209":{"vr":"IS","Value":[1e999]},"0020000D":{"vr":"UI","Value":["1.2"]}}]'
+    for body in (many, b"{", b"[1]", b'{"a":1}', b'[{"0020000D":{"vr":"UI","Value":["../../x"]}}]', b"[" * 100_000):
         Hostile.answer = reply(body, Content_Type="application/dicom+json")
         with pytest.raises(InputError):
             find_web_series(hostile, patient_id="P1")
