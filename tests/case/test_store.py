@@ -43,6 +43,7 @@ def test_images_come_back_bit_for_bit(stored: CaseFolder) -> None:
     assert dict(names.names) == {1: "sacrum"}
 
 
+@pytest.mark.hazard("H14")
 def test_changing_a_stage_forgets_what_came_after(stored: CaseFolder) -> None:
     stored.write_value("plan", {"a": 1})
     stored.write_value("images", volume(1), path="ct", forget=("plan",))
@@ -61,6 +62,7 @@ def test_a_file_changed_outside_is_refused(stored: CaseFolder) -> None:
         CaseFolder.open(stored.path).read_value("images", Volume)
 
 
+@pytest.mark.hazard("H12")
 def test_a_second_writer_is_refused(stored: CaseFolder) -> None:
     other = CaseFolder.open(stored.path)
     other.write_value("plan", {"by": "other"})
@@ -69,6 +71,7 @@ def test_a_second_writer_is_refused(stored: CaseFolder) -> None:
     assert CaseFolder.open(stored.path).read_value("plan", dict[str, str]) == {"by": "other"}
 
 
+@pytest.mark.hazard("H12")
 def test_a_failed_write_leaves_the_old_result(stored: CaseFolder) -> None:
     stored.write_value("plan", {"number": 1})
 
@@ -114,6 +117,7 @@ def test_every_step_is_in_the_trail(stored: CaseFolder) -> None:
     assert events == ["stage images", "stage plan", "override"]
 
 
+@pytest.mark.hazard("H16")
 def test_the_folder_is_for_its_owner_only(stored: CaseFolder) -> None:
     assert stored.path.stat().st_mode & 0o077 == 0
 

@@ -87,6 +87,7 @@ def test_verdict(tmp_path: Path, name: str, expect: str) -> None:
         np.testing.assert_array_equal(found.volume.array, ct.array)
 
 
+@pytest.mark.hazard("H17")
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_bombs_are_stopped(tmp_path: Path, name: str) -> None:
     path = build(name, tmp_path, body_ct())
@@ -95,6 +96,7 @@ def test_bombs_are_stopped(tmp_path: Path, name: str) -> None:
     assert caught.value.code in {"SAC-G003", "SAC-G004", "SAC-G007"}
 
 
+@pytest.mark.hazard("H17")
 def test_a_crash_or_hang_of_the_reader_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

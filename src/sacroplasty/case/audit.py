@@ -81,18 +81,28 @@ def read_trail(file: Path) -> tuple[AuditEntry, ...]:
     """Every entry in order; a torn last line, as a power cut leaves it, is dropped."""
     if not file.exists():
         return ()
-    lines = file.read_text(encoding="utf-8").split("\n")
+    lines = file.read_bytes().split(b"\n")
     entries = []
     for number, line in enumerate(lines):
         if not line:
             continue
         try:
-            entries.append(AuditEntry(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            entries.append(_entry(json.loads(line.decode("utf-8"))))
+        except (ValueError, TypeError, RecursionError) as error:
             if number == len(lines) - 1:
                 break
             raise CaseError("The audit trail is not readable", got=f"line {number + 1}: {error}") from error
     return tuple(entries)
+
+
+def _entry(held: Any) -> AuditEntry:
+    entry = AuditEntry(**held)
+    texts = (entry.time, entry.event, entry.previous, entry.sha256)
+    if type(entry.number) is not int or not all(isinstance(t, str) for t in texts):
+        raise TypeError("a number or text of another kind")
+    if not isinstance(entry.details, dict) or not isinstance(entry.details.get("version", 0), int):
+        raise TypeError("details of another kind")
+    return entry
 
 
 def verify_trail(file: Path, head: str | None = None) -> tuple[AuditEntry, ...]:

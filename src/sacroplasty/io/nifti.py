@@ -25,7 +25,7 @@ from sacroplasty.space import Grid, LabelMap, Mask, Points, Volume
 # A larger file than this, after decompression, is not one CT of a pelvis.
 MAXIMUM_BYTES = 3_000_000_000
 # Corners further apart than this under sform and qform are a conflict, mm.
-FORM_TOLERANCE_MM = 0.5
+FORM_TOLERANCE_MM = 0.1
 # Code of a plain comment among NIfTI header extensions.
 _COMMENT = 6
 _LABEL_ELEMENT = re.compile(r'<Label[^>]*\bKey="(\d{1,5})"[^>]*>\s*(?:<!\[CDATA\[)?([\w .-]{1,80})')
