@@ -11,9 +11,9 @@ from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
 from sacroplasty.anatomy.confidence import Signs, level_findings, with_symmetry
 from sacroplasty.anatomy.given_labels import checked, mapped, structure_of
 from sacroplasty.anatomy.joints import VALUE, bridged_share, with_clefts
-from sacroplasty.anatomy.neighbour_levels import VERTEBRA_MM, best_level, displaced, sacral_score
+from sacroplasty.anatomy.neighbour_levels import VERTEBRA_MM, best_level, displaced, sacral_score, separation
 from sacroplasty.anatomy.pose import muscle_hu, pose_hypotheses
-from sacroplasty.anatomy.shape_fit import QUICK, Images, fitted_shape, started
+from sacroplasty.anatomy.shape_fit import Images, Round, fitted_shape, started
 from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, pelvis_model
 from sacroplasty.anatomy.surroundings import endplate_plane
 from sacroplasty.errors import AnatomyError
@@ -62,7 +62,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("names", "value", "least"),
     [
-        (("sacrum", "coccyx"), 14, 0.89),
+        (("sacrum", "coccyx"), 14, 0.90),
         (("hip_left",), 8, 0.91),
         (("hip_right",), 9, 0.91),
         (("l5",), 17, 0.78),
@@ -255,7 +255,7 @@ def test_a_sheet_that_touches_the_skin_is_not_body():
 
 
 def test_a_sacrum_laid_on_the_neighbouring_vertebra_is_not_believed():
-    # Scores as measured where S1 lay on L5 in a simulated scan, and where the same scan was fitted rightly.
+    # A fit that hardly leads over the one a vertebra away, and one that leads clearly.
     wrong = Signs(marrow_contrast_hu=80.0, level_score=0.21, level_runner_up=0.20, l5_filled=1.0)
     right = Signs(marrow_contrast_hu=80.0, level_score=0.40, level_runner_up=0.21, l5_filled=1.0)
     assert wrong.level < 0.1
@@ -277,14 +277,32 @@ def test_uneven_halves_lower_the_sacrum_alone():
     assert with_symmetry(before, 6.0) == {"sacrum": 0.5, "l5": 0.9}
 
 
+@pytest.mark.parametrize("bone_hu", [250.0, 20.0])
+def test_only_a_fit_with_bone_inside_and_none_around_is_well_separated(bone_hu):
+    """Marrow darker than muscle tells the bone as well as bright marrow does."""
+    model = pelvis_model()
+    vertices = model.mean_mm
+    grid = Grid.aligned(vertices.min(axis=0) - 20, vertices.max(axis=0) + 20, 2.0)
+    array = np.random.default_rng(0).normal(60, 12, grid.shape).astype(np.float32)
+    for part in (SACRUM, CAUDAL, HIP_LEFT, HIP_RIGHT):
+        array[model.part_mask(vertices, part, grid)] += bone_hu - 60
+    images = Images(Volume(array, grid), 60.0)
+    right = separation(images, model, vertices)
+    assert right > 0.4
+    for shift in ((0, 0, VERTEBRA_MM), (0, 0, -VERTEBRA_MM), (0, 15, 0)):
+        assert separation(images, model, vertices + shift) < 0.6 * right
+    assert separation(images, model, vertices + np.array([0, 0, 900])) == 0.0
+
+
 @pytest.mark.real
 def test_a_fit_one_vertebra_too_high_is_found_out_and_put_right():
     ct, model = hip_prosthesis_ct(), pelvis_model()
     body = coarse_body(ct)
     images = Images(isotropic(ct, 2.0), muscle_hu(body))
     right = fitted_shape(images, model, started(model, pose_hypotheses(body, images.muscle_hu, model, keep=1)[0]))
-    high = fitted_shape(images, model, displaced(model, right, VERTEBRA_MM), QUICK[1:])
+    high = fitted_shape(images, model, displaced(model, right, VERTEBRA_MM), (Round(10, 1.2, 5, 8, 2.0, 4),))
     assert sacral_score(images, model, high.vertices_mm) < 0.7 * sacral_score(images, model, right.vertices_mm)
+    assert separation(images, model, high.vertices_mm) < 0.7 * separation(images, model, right.vertices_mm)
     chosen = best_level(images, model, high)
     centre, up = endplate_plane(model, right.vertices_mm)
     assert abs((endplate_plane(model, high.vertices_mm)[0] - centre) @ up) > 12
@@ -293,13 +311,10 @@ def test_a_fit_one_vertebra_too_high_is_found_out_and_put_right():
 
 
 @pytest.mark.slow
-def test_the_osteoporotic_case_is_found_or_called_doubtful():
-    """Porous bone in a field that cuts the ilia: never wrong and sure."""
+def test_the_osteoporotic_case_is_found_from_its_bare_ct():
     case = named_case("yeo", spacing_mm=(0.8, 0.8, 1.0))
     bones = segment_bones(case.ct)
     truth = case.anatomy.labels.mask("sacrum").resampled(bones.labels.grid).array
-    if dice(np.isin(bones.labels.array, [VALUE["sacrum"], VALUE["coccyx"]]), truth) > 0.85:
-        assert bones.confidences["sacrum"] < 0.9
-    else:
-        assert bones.confidences["sacrum"] < 0.5
-        assert "SAC-A107" in {finding.code for finding in bones.findings}
+    assert dice(np.isin(bones.labels.array, [VALUE["sacrum"], VALUE["coccyx"]]), truth) > 0.85
+    # Porous bone in a field that cuts the ilia is found, but not called sure.
+    assert bones.confidences["sacrum"] < 0.9

@@ -17,7 +17,7 @@ from sacroplasty.anatomy.joints import VALUE, with_clefts
 from sacroplasty.anatomy.lumbar import lumbar_discs
 from sacroplasty.anatomy.neighbour_levels import LevelChoice, best_level
 from sacroplasty.anatomy.pose import muscle_hu, pose_hypotheses
-from sacroplasty.anatomy.shape_fit import QUICK, Images, fitted_shape, refined, started
+from sacroplasty.anatomy.shape_fit import Images, fitted_shape, refined, started
 from sacroplasty.anatomy.shape_model import CAUDAL, SACRUM, PelvisModel, pelvis_model
 from sacroplasty.anatomy.signed_distance import refined_labels
 from sacroplasty.anatomy.structures import STRUCTURES
@@ -91,9 +91,7 @@ def fitted_pelvis(ct: Volume, body: CoarseBody, model: PelvisModel) -> tuple[Lev
     muscle = muscle_hu(body)
     images = Images(isotropic(ct, COARSE_MM), muscle)
     starts = [started(model, pose) for pose in pose_hypotheses(body, muscle, model)]
-    tries = [fitted_shape(images, model, start, QUICK) for start in starts]
-    best = max(range(len(tries)), key=lambda n: tries[n].score)
-    choice = best_level(images, model, fitted_shape(images, model, starts[best]))
+    choice = best_level(images, model, *(fitted_shape(images, model, start) for start in starts))
     fit = choice.fit
     if fit.agreement < LEAST_AGREEMENT or fit.seen < LEAST_SEEN:
         raise AnatomyError(

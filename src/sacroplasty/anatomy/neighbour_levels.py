@@ -1,51 +1,84 @@
-"""Is the fitted sacrum the sacrum? The neighbouring vertebrae look alike to edges, so they are tried as well.
+"""Is the fitted sacrum the sacrum? Fits from other poses and on the neighbouring vertebrae are tried as well.
 
-Hip bones hardly tell how high the sacrum sits between them (15 to 20 mm in the model's own subjects), and the shape's
-modes reach a whole vertebra: S1 laid on L5, or S2 on S1, is a minimum of the fit like any other.
+Hip bones hardly tell how high the sacrum sits between them (15 to 20 mm in the model's own subjects), the shape's modes
+reach a whole vertebra, and edges look alike: S1 laid on L5, or a whole sacrum folded into its own roof, is a minimum of
+the fit like any other. What tells them apart is brightness beside edges: the right fit has bone inside and none around.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import edt
 import numpy as np
+import numpy.typing as npt
 
 from sacroplasty.anatomy.shape_fit import FULL, Fit, Images, edge_offsets, fitted_shape
-from sacroplasty.anatomy.shape_model import CAUDAL, SACRUM, PelvisModel
+from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, PelvisModel
 from sacroplasty.anatomy.surface import vertex_normals
 from sacroplasty.anatomy.surroundings import endplate_plane
 from sacroplasty.space import Points
 
 # From endplate to endplate of L5 and S1; a fit within `SAME_MM` of the best is no other hypothesis.
 VERTEBRA_MM, SAME_MM = 30.0, 12.0
-# An edge this far (mm, one standard deviation) from the fitted vertex counts little for the sacrum's own score.
-NEAR_MM, REACH_MM, BLUR_MM = 2.0, 4.0, 0.8
 # Every how many vertices tell the displaced shape, and the noise that lets it follow the displacement (mm²).
 EVERY, NOISE_MM2, ROUNDS = 8, 45.0, 6
 COEFFICIENT_LIMIT = 3.0
 # Share of the coefficients kept where the whole pelvis is moved.
 EASED = 0.3
+# How often the neighbours of a better neighbour are tried in turn.
+STEPS = 2
+OWN = (SACRUM, CAUDAL)
+# What surrounds the sacrum: this far from it (partial volume left out), off the hip bones, and below L5.
+AROUND_MM, OFF_HIPS_MM, DISC_MM, COLUMN_MM = (2.5, 14.0), 3.0, 8.0, 45.0
+BLUR_MM = 0.8
+# An edge this far (mm, one standard deviation) from the fitted vertex counts little for the sacrum's own score.
+NEAR_MM, REACH_MM = 2.0, 4.0
+# HU classes of the two histograms, and fewer voxels than this tell nothing.
+HU_EDGES, LEAST_VOXELS = np.arange(-200.0, 601.0, 20.0), 500
 
 
 @dataclass(frozen=True, eq=False)
 class LevelChoice:
-    """The best of the fits one vertebra apart, its score 0..1 on the sacrum's own edges, and the next best score."""
+    """The best of the fits, its score 0..1 (`level_score`), and the next best score at another height."""
 
     fit: Fit
     score: float
     runner_up: float
 
 
-def best_level(images: Images, model: PelvisModel, fit: Fit) -> LevelChoice:
-    """The fit, or one with the sacrum a vertebra higher or lower where the sacrum's own edges agree better with it."""
-    fits = [fit]
-    for step in (-VERTEBRA_MM, VERTEBRA_MM):
-        fits.append(fitted_shape(images, model, displaced(model, fit, step), FULL[2:]))
-        fits.append(fitted_shape(images, model, _moved(model, fit, step), FULL[1:]))
-    scores = [sacral_score(images, model, one.vertices_mm) for one in fits]
+def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
+    """The best of the fits, or of those with the sacrum a vertebra higher or lower, by `level_score`.
+
+    Every fit is continued by the sacrum alone: hip bones that are cut off, or unlike any in the model, do not hold it.
+    """
+    tried = [_continued(images, model, fit) for fit in fits]
+    scores = [level_score(images, model, fit.vertices_mm) for fit in tried]
+    best = -1
+    for _ in range(STEPS):
+        if best == int(np.argmax(scores)):
+            break
+        best = int(np.argmax(scores))
+        for step in (-VERTEBRA_MM, VERTEBRA_MM):
+            for start, rounds in ((displaced(model, tried[best], step), FULL[2:]),
+                                  (_moved(model, tried[best], step), FULL[1:])):  # fmt: skip
+                tried.append(_continued(images, model, fitted_shape(images, model, start, rounds)))
+                scores.append(level_score(images, model, tried[-1].vertices_mm))
     best = int(np.argmax(scores))
-    others = [s for one, s in zip(fits, scores, strict=True) if _apart_mm(model, one, fits[best]) > SAME_MM]
-    return LevelChoice(fits[best], scores[best], max(others, default=0.0))
+    others = [s for one, s in zip(tried, scores, strict=True) if _apart_mm(model, one, tried[best]) > SAME_MM]
+    return LevelChoice(tried[best], scores[best], max(others, default=0.0))
+
+
+def _continued(images: Images, model: PelvisModel, fit: Fit) -> Fit:
+    """The fit with its sacrum, and only that, led on by its own edges; the hip bones stay where they were found."""
+    own = fitted_shape(images, model, fit, FULL[2:], OWN)
+    vertices = np.where(np.isin(model.part, OWN)[:, None], own.vertices_mm, fit.vertices_mm)
+    return replace(own, vertices_mm=vertices, agreement=fit.agreement, seen=fit.seen)
+
+
+def level_score(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
+    """How surely the fitted sacrum is one, 0..1: its edges' agreement times its separation from what is around."""
+    return sacral_score(images, model, vertices_mm) * separation(images, model, vertices_mm)
 
 
 def sacral_score(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
@@ -59,6 +92,42 @@ def sacral_score(images: Images, model: PelvisModel, vertices_mm: Points) -> flo
     if not own.any():
         return 0.0
     return float((confidence * np.exp(-((offset / NEAR_MM) ** 2)))[own].mean() / weight[own].mean())
+
+
+def separation(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
+    """How well HU tell the inside of the fitted sacrum from what lies around it, 0..1.
+
+    Jensen-Shannon divergence (bit) of the two histograms (Lin 1991, IEEE TIT 37:145); whether bone is brighter or
+    darker than its surroundings does not matter. The lumbar column and the hip bones are no surroundings.
+    """
+    ct = images.blurred(BLUR_MM)
+    own = vertices_mm[np.isin(model.part, OWN)]
+    corners = np.array([own.min(axis=0) - AROUND_MM[1], own.max(axis=0) + AROUND_MM[1]])
+    ct = ct.cropped(ct.grid.box_around(corners))
+    grid, spacing = ct.grid, ct.grid.spacing_mm[0]
+    masks = [model.part_mask(vertices_mm, part, grid) for part in (SACRUM, CAUDAL, HIP_LEFT, HIP_RIGHT)]
+    sacrum, hips = masks[0] | masks[1], masks[2] | masks[3]
+    seen = np.asarray(ct.array) > -400
+    inside = sacrum & seen
+    if np.count_nonzero(inside) < LEAST_VOXELS:
+        return 0.0
+    away = edt.edt(~sacrum) * spacing
+    around = (away > AROUND_MM[0]) & (away < AROUND_MM[1]) & seen
+    around &= edt.edt(~hips) * spacing > OFF_HIPS_MM
+    centre, up = endplate_plane(model, vertices_mm)
+    place = grid.centres_mm() - centre
+    height = place @ up
+    beside = np.sqrt(np.maximum((place**2).sum(axis=-1) - height**2, 0))
+    around &= ~((height > DISC_MM) & (beside < COLUMN_MM))
+    return _divergence(np.asarray(ct.array)[inside], np.asarray(ct.array)[around])
+
+
+def _divergence(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    low, high = HU_EDGES[0], HU_EDGES[-1]
+    counts = [np.histogram(np.clip(values, low, high - 1), HU_EDGES)[0] + 1.0 for values in (one, other)]
+    p, q = (c / c.sum() for c in counts)
+    middle = (p + q) / 2
+    return float(((p * np.log2(p / middle)).sum() + (q * np.log2(q / middle)).sum()) / 2)
 
 
 def _apart_mm(model: PelvisModel, one: Fit, other: Fit) -> float:

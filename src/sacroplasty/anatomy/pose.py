@@ -124,7 +124,7 @@ class _Search:
         return float(score[place]) / float(np.sqrt((template**2).sum())), corner - low
 
 
-def pose_hypotheses(body: CoarseBody, muscle: float, model: PelvisModel, keep: int = 3) -> list[Pose]:
+def pose_hypotheses(body: CoarseBody, muscle: float, model: PelvisModel, keep: int = 4) -> list[Pose]:
     """The most likely poses of the mean pelvis, best first."""
     search = _Search(body, muscle, model)
     tried = []

@@ -20,6 +20,7 @@ STEP_MM = 0.75
 # Points on a surface are not independent: neighbours tell the same, and each errs by about 1.5 mm.
 CORRELATED_POINTS = 45.0
 MODE_LIMIT_SD = 3.0
+ALL_PARTS = (SACRUM, HIP_LEFT, HIP_RIGHT, CAUDAL)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,6 @@ class Round:
     every: int
 
 
-QUICK = (Round(14, 1.6, 6, 4, 3.0, 8), Round(10, 1.2, 5, 8, 2.0, 4))
 FULL = (
     Round(14, 1.6, 6, 4, 3.0, 4),
     Round(14, 1.6, 6, 8, 3.0, 4),
@@ -57,11 +57,6 @@ class Fit:
     coefficients: Points
     rotation: Points
     shift_mm: Points
-
-    @property
-    def score(self) -> float:
-        """Orders the fits of several starting poses."""
-        return self.agreement * self.seen**0.5
 
 
 class Images:
@@ -127,14 +122,20 @@ def started(model: PelvisModel, pose: Pose) -> Fit:
     return Fit(model.shape_mm(b) @ pose.rotation.T + pose.shift_mm, 0.0, 0.0, b, pose.rotation, pose.shift_mm)
 
 
-def fitted_shape(images: Images, model: PelvisModel, start: Fit, rounds: tuple[Round, ...] = FULL) -> Fit:
-    """Pose and modes by iterated point-to-plane least squares under the Gaussian prior of the modes, coarse to fine."""
+def fitted_shape(
+    images: Images, model: PelvisModel, start: Fit, rounds: tuple[Round, ...] = FULL, parts: tuple[int, ...] = ALL_PARTS
+) -> Fit:
+    """Pose and modes by iterated point-to-plane least squares under the Gaussian prior of the modes, coarse to fine.
+
+    Only the vertices of `parts` look for edges; the modes carry the others along.
+    """
     rotation, shift, b = start.rotation, start.shift_mm, start.coefficients.copy()
     muscle = images.muscle_hu
     agreement, share = 0.0, 0.0
     for stage in rounds:
         image = images.blurred(stage.blur_mm)
         rows = np.arange(0, len(model.mean_mm), stage.every)
+        rows = rows[np.isin(model.part[rows], parts)]
         modes = min(stage.modes, model.mode_count)
         carried = np.ascontiguousarray(model.modes_mm[rows, :, :modes].transpose(1, 0, 2), dtype=np.float32)
         for _ in range(stage.iterations):

@@ -24,6 +24,7 @@ from sacroplasty.lesion.facts import (
     PriorTherapy,
     Therapy,
 )
+from sacroplasty.lesion.facts_sheet import empty_sheet, facts_from_sheet
 from sacroplasty.lesion.fracture import find_fractures
 from sacroplasty.lesion.growth import lesion_from_click
 from sacroplasty.lesion.lesion import Fracture, FractureKind, Integrity, Lesion, LesionKind, Wall
@@ -82,6 +83,8 @@ __all__ = [
     "centre_offset",
     "dermatomes_of",
     "distances_to_nerves",
+    "empty_sheet",
+    "facts_from_sheet",
     "find_fractures",
     "find_lesions",
     "hiatus_margin_mm",

@@ -7,13 +7,14 @@ from typing import Any
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.case import Case
-from sacroplasty.lesion import Lesion
+from sacroplasty.lesion import Lesion, Verdict
 from sacroplasty.plan import Clearance, DenisZone, Finding, NeedlePlan, Plan, Severity
 from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
 from sacroplasty.report.fluoroscopy_section import fluoroscopy_section
 from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures
+from sacroplasty.report.suitability_section import suitability_section
 
 _UNITS = (("_mm2", "mm²"), ("_mm", "mm"), ("_ml_s", "mL/s"), ("_ml", "mL"), ("_deg", "°"), ("_hu", "HU"), ("_s", "s"))
 
@@ -63,12 +64,23 @@ def decision_sentences(case: Case) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def suitability_sentence(case: Case) -> tuple[str, ...]:
+    """The judgement in one sentence, with its first reason where it is not in favour; nothing without a lesion."""
+    judged = case.suitability
+    if judged is None:
+        return ()
+    gone_on = " An override is recorded." if judged.override else ""
+    reasons = f": {judged.reasons[0]}" if judged.verdict in {Verdict.UNSUITABLE, Verdict.CORRECT_FIRST} else ""
+    return (f"Suitability: {judged.verdict}{reasons}.{gone_on}".replace("..", "."),)
+
+
 def summary(case: Case) -> dict[str, Any]:
     """What the command line prints: sentences, plans in order, findings that need a decision."""
     grave = [f.message for f in case.findings if f.severity in {Severity.WARNING, Severity.BLOCKER}]
+    warnings = [f"WARNING: {message}" for message in dict.fromkeys(grave)]
     return {
         "name": case.name,
-        "sentences": [*decision_sentences(case), *(f"WARNING: {message}" for message in dict.fromkeys(grave))],
+        "sentences": [*decision_sentences(case), *suitability_sentence(case), *warnings],
         "plans": [
             {"approach": p.approach.value, "side": p.side.value, "feasible": p.feasible, "rank": p.rank,
              "reasons": list(p.reasons)}
@@ -227,10 +239,15 @@ def gate_remarks(case: Case) -> tuple[Remark, ...]:
 
 def plan_document(case: Case, evidence_keys: Iterable[str] = ()) -> Document:
     """The whole report of a case as far as it has come."""
-    sections = [Section("Decision", (*(Paragraph(s) for s in decision_sentences(case)), *gate_remarks(case),
-                                     *remarks(case.findings, Severity.CAUTION)))]  # fmt: skip
+    sentences = (Paragraph(s) for s in (*decision_sentences(case), *suitability_sentence(case)))
+    sections = [Section("Decision", (*sentences, *gate_remarks(case), *remarks(case.findings, Severity.CAUTION)))]
     if case.lesion is not None:
         sections.append(_lesion_section(case, case.lesion))
+    judged = case.suitability
+    if judged is not None:
+        sections.append(suitability_section(case, judged))
+        evidence_keys = sorted({*evidence_keys, *(key for s in judged.statements for key in s.evidence),
+                                *(key for a in judged.alternatives for key in a.evidence)})  # fmt: skip
     plan = case.plan
     if plan is not None:
         sections += [_measurement_section(plan), _plan_section(case, plan)]

@@ -5,8 +5,10 @@ from file to report.
 """
 
 from sacroplasty.workflow.demo import demo_case
+from sacroplasty.workflow.facts import FACTS, overridden, read_facts, store_facts, stored_facts
 from sacroplasty.workflow.parameters import (
     CementParameters,
+    FactsParameters,
     LesionParameters,
     PlanParameters,
     ReadParameters,
@@ -38,8 +40,10 @@ from sacroplasty.workflow.stages import (
 )
 
 __all__ = [
+    "FACTS",
     "STAGES",
     "CementParameters",
+    "FactsParameters",
     "LesionParameters",
     "PlanParameters",
     "Progress",
@@ -56,6 +60,8 @@ __all__ = [
     "load_case",
     "made_from",
     "numbers",
+    "overridden",
+    "read_facts",
     "repeated",
     "require_plan",
     "result_types",
@@ -64,4 +70,6 @@ __all__ = [
     "silent",
     "stage",
     "store_ct",
+    "store_facts",
+    "stored_facts",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sacroplasty.workflow.facts import store_facts
 from sacroplasty.workflow.parameters import LesionParameters, SegmentParameters
 from sacroplasty.workflow.running import run_all, store_ct
 from sacroplasty.workflow.stages import Progress, silent
@@ -22,6 +23,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
 
     from sacroplasty.case import CaseFolder
     from sacroplasty.io import write_nifti
+    from sacroplasty.lesion import PUBLISHED
     from sacroplasty.phantom import named_case
 
     progress(0.0, f"Building the digital patient {name}")
@@ -30,6 +32,7 @@ def demo_case(name: str, folder: Path, progress: Progress = silent) -> Case:
         shutil.rmtree(folder)
     stored = CaseFolder.create(folder, name)
     store_ct(stored, patient.ct, {"simulated": True, "phantom": name, "source": patient.source})
+    store_facts(stored, PUBLISHED[name])
     mask, labels = folder / "lesion_mask.nii.gz", folder / "bone_labels.nii.gz"
     write_nifti(patient.lesion_mask.resampled(patient.ct.grid), mask)
     write_nifti(_bones(patient.anatomy.labels), labels)

@@ -30,6 +30,16 @@ class ReadParameters:
 
 
 @dataclass(frozen=True)
+class FactsParameters:
+    """What is known of the patient beside the images."""
+
+    facts: Path | None = option(
+        None,
+        "Sheet of facts about the patient, TOML or JSON; `sacroplasty suitability --template` prints an empty one.",
+    )
+
+
+@dataclass(frozen=True)
 class SegmentParameters:
     """What `segment` may be told."""
 
@@ -71,6 +81,10 @@ class PlanParameters:
     gauge: int = option(13, "Needle gauge, 8 to 15.")
     guidance: str = option(
         "fluoroscopy", "Guidance that sets the placement error: fluoroscopy, ct, ct-laser, cone-beam-ct, navigation."
+    )
+    forecast: bool = option(
+        False,
+        "Simulate 64 injections for the best path of the first three approaches; dose and rank them by it. Minutes.",
     )
 
 

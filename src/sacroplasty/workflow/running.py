@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sacroplasty.workflow.facts import FACTS, stored_facts
 from sacroplasty.workflow.parameters import ReadParameters
 from sacroplasty.workflow.stages import STAGES, Progress, Stage, downstream, result_types, silent, stage
 
@@ -53,7 +54,9 @@ def load_case(stored: CaseFolder) -> Case:
     from sacroplasty.space import Volume
 
     ct = stored.read_value("images", Volume)
-    case = Case(stored.index["name"], ct, source=stored.index["stages"]["images"].get("source", {}))
+    facts, override = stored_facts(stored)
+    source = stored.index["stages"]["images"].get("source", {})
+    case = Case(stored.index["name"], ct, source=source, facts=facts, override=override)
     results = {
         one.gives: stored.read_value(one.name, result_types()[one.name])
         for one in STAGES
@@ -102,7 +105,12 @@ def made_from(stored: CaseFolder, one: Stage) -> dict[str, str]:
     import hashlib
 
     makers = {"ct": "images", **{other.gives: other.name for other in STAGES}}
-    entries = {makers[needed]: stored.index["stages"].get(makers[needed]) for needed in ("ct", *one.needs)}
+    needed = [
+        "images",
+        *(makers[name] for name in one.needs if name != "ct"),
+        *([FACTS] if one.gives == "report" else []),
+    ]
+    entries = {maker: stored.index["stages"].get(maker) for maker in needed}
     return {
         maker: hashlib.sha256(repr(sorted(entry["files"].items())).encode()).hexdigest()
         for maker, entry in entries.items()

@@ -21,6 +21,7 @@ from sacroplasty.workflow.parameters import (
 
 if TYPE_CHECKING:
     from sacroplasty.case import Case
+    from sacroplasty.plan import Plan
 
 Progress = Callable[[float, str], None]
 
@@ -100,7 +101,7 @@ def _plan(case: Case, parameters: PlanParameters, progress: Progress) -> Any:
         raise InputError(
             "The approach is unknown", got=", ".join(parameters.approach), remedy=f"Use one of {known}"
         ) from None
-    return plan_trajectories(
+    plans = plan_trajectories(
         case.ct,
         case.require("anatomy"),
         case.require("lesions")[0],
@@ -109,6 +110,30 @@ def _plan(case: Case, parameters: PlanParameters, progress: Progress) -> Any:
         guidance=parameters.guidance,
         progress=progress,
     )
+    return _dosed(case, plans, progress) if parameters.forecast else plans
+
+
+def _dosed(case: Case, plans: tuple[Plan, ...], progress: Progress) -> tuple[Plan, ...]:
+    """The plans dosed and ranked by simulated injections along the best path of the first approaches.
+
+    An approach whose tip is closed to cement in most of them keeps the planner's own estimate.
+    """
+    from sacroplasty.approach import reconsidered
+    from sacroplasty.cement import plan_dose, simulate_ensemble
+    from sacroplasty.errors import PlanError
+    from sacroplasty.plan import CementForecast
+
+    def forecast(plan: Plan) -> CementForecast | None:
+        progress(0.5, f"Simulating injections along the {plan.approach} path")
+        try:
+            ensemble = simulate_ensemble(case.ct, case.require("anatomy"), case.require("lesions")[0], plan)
+        except PlanError:
+            return None
+        dose = plan_dose(ensemble)
+        source = f"Simulated in {ensemble.members} injections"
+        return CementForecast(dose.volume_ml, dose.fill[1], dose.grave_leak_probability, source)
+
+    return reconsidered(plans, forecast)
 
 
 def _views(case: Case, parameters: ViewsParameters, progress: Progress) -> Any:
