@@ -34,7 +34,7 @@ from sacroplasty.space import Mask, Volume  # noqa: E402
 # Scan, and centre and radius of the ball in LPS mm; a place in the body of S1.
 SCANS = {
     "taichi/ct_sacrum_0.7mm.nii.gz": None,
-    "acrin/ct_pelvis_4.25mm.nii.gz": None,
+    "acrin/ct_pelvis_4.25mm.nii.gz": (-17.0, 74.0, -731.0),
     "totalsegmentator/ct_3mm.nii.gz": (0.0, -115.0, 218.0),
 }
 RADIUS_MM = 8.0

@@ -431,6 +431,7 @@ def patched(name: str, change: Callable[[bytes], bytes]) -> None:
 
 patched("bytes put into the pixels of one slice", lambda raw: raw[:-1000] + b"\1\2\3\4" + raw[-1000:])
 patched("bytes after the pixels of one slice", lambda raw: raw + b"\0" * 6)
+patched("description of one file damaged", lambda raw: raw.replace(b"\2\0\3\0UI", b"\2\0\3\0WI"))
 patched("last bytes of one slice missing", lambda raw: raw[:-2])
 patched("representation of the pixels of one slice unknown", lambda raw: raw.replace(
     b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00\xffW"))  # fmt: skip

@@ -104,10 +104,13 @@ def _looks_like_dicom(path: Path) -> bool:
 def slices_of(header: Dataset, path: Path) -> list[Slice]:
     """The image planes of one object; none for those without rows and columns (reports, plans).
 
-    Raises ValueError where the object is cut short, or describes another number of frames than it says it holds.
+    Raises ValueError or what pydicom raises where the object is cut short, the file's description of itself is
+    damaged, or it describes another number of frames than it says it holds.
     """
     if not header.get("SOPClassUID"):
         raise ValueError("an object without a class is cut short")
+    # Reads every element of the file's own description, and raises where one is damaged.
+    tuple(getattr(header, "file_meta", ()))
     if not header.get("Rows") or not header.get("Columns"):
         return []
     frames = header.get("PerFrameFunctionalGroupsSequence")
