@@ -8,13 +8,14 @@ those are untouched. Refused is wrong where the mutation changed nothing. Every 
 hundred of all, goes once more through read_series and its real child process, and must come out as an image or as a
 sentence.
 Usage: python benchmarks/door_mutants.py [COUNT] [--resume]. Prints a table and writes benchmarks/door_mutants.csv; with
---resume, rows that are already there for the same count and seed are kept, so that a broken run goes on.
+--resume, a run that broke off goes on with the very next mutant.
 """
 
 from __future__ import annotations
 
 import collections
 import csv
+import gc
 import importlib
 import os
 import pickle
@@ -26,7 +27,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ SAME_MM, SAME_HU = 0.1, 0.01
 # A third reader gets more memory than ours, so that it does not fail where ours passes.
 THIRD_BYTES = 3_000_000_000
 REPLAYED_OF = 100
+# So many mutants may be lost by a break.
+ROW_EVERY = 100
 HEAD = ["mutants of", "seed", "n", "accepted: seed's world", "accepted: other world, as a third reader finds",
         "accepted with a warning", "wrongly accepted", "refused", "wrongly refused", "memory limit",
         "surprise in child", "signal in child", "hang", "peak MB", "replayed", "tracebacks"]  # fmt: skip
@@ -70,6 +73,14 @@ class Tally:
     peak_mb: float = 0.0
     replayed: int = 0
     tracebacks: int = 0
+
+    @classmethod
+    def of(cls, row: list[str]) -> Tally:
+        """The counts of a row of the table."""
+        names = ("same", "third", "warned", "wrongly accepted", "refused", "wrongly refused", "memory limit",
+                 "surprise", "signal", "hang")  # fmt: skip
+        ends = collections.Counter({name: int(cell) for name, cell in zip(names, row[3:13], strict=True)})
+        return cls(ends, float(row[13]), int(row[14]), int(row[15]))
 
     def row(self, name: str, count: int) -> list[object]:
         """The table's row."""
@@ -221,9 +232,14 @@ def seeds(top: Path) -> dict[str, tuple[Path, int | None]]:
     }
 
 
-def family(name: str, count: int, odd: Path) -> list[object]:
-    """How mutants of one seed end; those that end wrongly are kept in a folder."""
-    chance, tally = random.Random(f"{SEED} {name}"), Tally()
+def family(name: str, count: int, odd: Path, before: list[str] | None) -> Iterator[list[object]]:
+    """How mutants of one seed end, a row now and then; those that end wrongly are kept in a folder.
+
+    `before` is the row of a run that broke off: its mutants are made again, so that chance goes on, but not read.
+    """
+    chance, tally, done = random.Random(f"{SEED} {name}"), Tally(), 0
+    if before is not None:
+        tally, done = Tally.of(before), int(before[2])
     with tempfile.TemporaryDirectory() as folder:
         top = Path(folder)
         seed, part = seeds(top)[name]
@@ -233,6 +249,8 @@ def family(name: str, count: int, odd: Path) -> list[object]:
         said, world = ours(seed if part is None else path)
         for number in range(count):
             made = mutated(raw, chance)
+            if number < done:
+                continue
             file.write_bytes(made)
             ended, found, peak = forked(lambda: ours(path), note)
             if ended == "accepted":
@@ -248,14 +266,15 @@ def family(name: str, count: int, odd: Path) -> list[object]:
             if rare:
                 odd.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, odd / f"{name.replace(' ', '-')}-{number}-{ended.replace(' ', '-')}{file.suffix}")
-    return tally.row(name, count)
+            if number % ROW_EVERY == ROW_EVERY - 1 or number == count - 1:
+                yield tally.row(name, number + 1)
 
 
 def main() -> None:
     """Run all that is not yet in the table and write it, row by row."""
     warnings.simplefilter("ignore")
     # Loaded once here, so that every fork has them.
-    for module in ("sacroplasty.io.dicom", "sacroplasty.io.nrrd", "SimpleITK", "highdicom"):
+    for module in ("sacroplasty.io.dicom", "sacroplasty.io.nrrd", "SimpleITK"):
         importlib.import_module(module)
     resume = "--resume" in sys.argv
     count = next((int(word) for word in sys.argv[1:] if word.isdigit()), 20_004)
@@ -264,14 +283,20 @@ def main() -> None:
     odd = Path(tempfile.mkdtemp(prefix="door-mutants-"))
     with TABLE.open(encoding="utf-8") as stream:
         before = list(csv.reader(stream))
-    of_this_run = [str(SEED), str(count // len(names))]
-    kept = {row[0]: row for row in before[1:] if resume and before[0] == HEAD and row[1:3] == of_this_run}
-    rows: list[list[Any]] = [HEAD]
+    rows: dict[str, list[Any]] = {}
+    if resume and before[0] == HEAD:
+        rows = {row[0]: row for row in before[1:] if row[1] == str(SEED) and row[0] in names}
+    # Nothing here is garbage; frozen, it is not touched and so not copied in every fork.
+    gc.freeze()
     for name in names:
-        rows.append(kept[name] if name in kept else family(name, count // len(names), odd))
-        with TABLE.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(rows)
-        print("  ".join(f"{cell!s:>12}" for cell in rows[-1]), flush=True)
+        kept = rows.get(name)
+        if kept is None or int(kept[2]) < count // len(names):
+            for row in family(name, count // len(names), odd, kept):
+                rows[name] = row
+                table = [HEAD, *(rows[n] for n in names if n in rows)]
+                with TABLE.open("w", newline="", encoding="utf-8") as stream:
+                    csv.writer(stream, lineterminator="\n").writerows(table)
+        print("  ".join(f"{cell!s:>12}" for cell in rows[name]), flush=True)
     print("odd mutants, if any, are in", odd)
 
 

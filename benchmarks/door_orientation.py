@@ -86,7 +86,7 @@ def planned(ct: Volume, mask: Mask) -> tuple[tuple[str, ...], np.ndarray]:
     anatomy = segment(ct)
     plans = plan_trajectories(ct, anatomy, lesion_from_mask(ct, anatomy, mask, resample=True))
     paths = [needle.trajectory for plan in plans for needle in plan.needles]
-    words = tuple(f"{p.approach} {p.side} {p.level} {p.feasible} {len(p.needles)}" for p in plans)
+    words = tuple(f"{p.approach} {p.side} {p.target_level} {p.feasible} {len(p.needles)}" for p in plans)
     return words, np.array([point for path in paths for point in (path.entry_mm, path.target_mm)])
 
 

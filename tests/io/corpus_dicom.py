@@ -420,6 +420,22 @@ def _empty(folder: Path, ct: Volume) -> None:
         (folder / f"{n}.dcm").touch()
 
 
+def patched(name: str, change: Callable[[bytes], bytes]) -> None:
+    """A series, to be refused, whose sixth file is changed as bytes."""
+
+    @case("reject", name)
+    def _patched(folder: Path, ct: Volume) -> None:
+        path = save_all(series(ct), folder) / "0006.dcm"
+        path.write_bytes(change(path.read_bytes()))
+
+
+patched("bytes put into the pixels of one slice", lambda raw: raw[:-1000] + b"\1\2\3\4" + raw[-1000:])
+patched("bytes after the pixels of one slice", lambda raw: raw + b"\0" * 6)
+patched("last bytes of one slice missing", lambda raw: raw[:-2])
+patched("representation of the pixels of one slice unknown", lambda raw: raw.replace(
+    b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00\xffW"))  # fmt: skip
+
+
 @case("reject", "enhanced without positions")
 def _no_positions(folder: Path, ct: Volume) -> None:
     ds = enhanced(ct)

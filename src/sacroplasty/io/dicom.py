@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 
+from sacroplasty.errors import GeometryError, InputError
 from sacroplasty.io.dicom_headers import Slice, read_headers, regular_files
 from sacroplasty.io.dicom_second import corners_by_gdcm
 from sacroplasty.io.dicom_stacks import SAME_PLACE_MM, Stack, chosen_stack, heights_mm, stacks_of, unreadable_remark
@@ -139,8 +141,10 @@ def _pixels(path: Path) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.asarray(pydicom.dcmread(path).pixel_array)
-    except MemoryError:
+            ds = pydicom.dcmread(path)
+            _require_exact_end(ds, path)
+            return np.asarray(ds.pixel_array)
+    except (MemoryError, GeometryError, InputError):
         raise
     except Exception as error:  # decoders raise nearly anything
         raise rejected(
@@ -149,6 +153,21 @@ def _pixels(path: Path) -> Array:
             got=f"{type(error).__name__}: {error}"[:200],
             remedy="Export the series again, uncompressed",
         ) from error
+
+
+def _require_exact_end(ds: pydicom.Dataset, path: Path) -> None:
+    """A file of plain pixels ends with its last element; else bytes were put in or lost, and pixels may be shifted."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_deflated or syntax.is_compressed:
+        return
+    last = ds.get_item(max(ds.keys()))
+    # Sequences, which signatures after the pixels are, tell their end themselves.
+    if not isinstance(last, RawDataElement) or last.length == 0xFFFFFFFF:
+        return
+    end, size = last.value_tell + last.length, path.stat().st_size
+    if end != size:
+        what, got = f"{path.name} does not end with its last element", f"{size} bytes, {end} announced"
+        raise rejected("SAC-G003", what, got=got, remedy="Copy or export the series again")
 
 
 def _decoded(stack: Stack) -> tuple[list[Slice], list[Array], tuple[Remark, ...]]:

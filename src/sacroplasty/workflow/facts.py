@@ -62,4 +62,4 @@ def stored_facts(stored: CaseFolder) -> tuple[PatientFacts, Override | None]:
     if not stored.has(FACTS):
         return PatientFacts(), None
     kept = stored.read_value(FACTS, dict[str, Any])
-    return decode(PatientFacts, kept["facts"]), decode(Override, kept["override"])
+    return decode(PatientFacts, kept["facts"]), decode(Override | None, kept["override"])
