@@ -256,6 +256,14 @@ def measured(copy: Path, rows: list[Row]) -> None:
         server.close()
 
 
+def keep(rows: list[Row]) -> None:
+    """The table as far as it has come."""
+    with OUT.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ["case", "figure", "unit", "value", "bar", "load"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("cases", type=Path)
@@ -266,13 +274,11 @@ def main() -> None:
         copy = Path(folder) / "cases"
         shutil.copytree(given.cases, copy, ignore=shutil.ignore_patterns(".workstation", "registry.sqlite*"))
         measured(copy, rows)
+        keep(rows)
         for case in sorted(path.parent.name for path in copy.glob("*/case.json")):
             load = os.getloadavg()[0]
             rows += [{**row, "load": round(load, 1)} for row in made_up(copy, case, given.examples)]
-    with OUT.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["case", "figure", "unit", "value", "bar", "load"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+            keep(rows)
     for row in rows:
         told = f"{row['value']:>10} {row['unit']:3s} bar {row['bar']}"
         print(f"{row['case']:10s} {row['figure']:52s} {told:24s} load {row['load']}")

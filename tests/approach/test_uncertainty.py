@@ -9,10 +9,17 @@ import pytest
 from scipy.stats import norm
 
 from sacroplasty.approach import GUIDANCE, evaluate_path, placement_error
+from sacroplasty.approach.distance import polyline_distance
 from sacroplasty.approach.judge import judge
 from sacroplasty.approach.rules import RULES
 from sacroplasty.approach.scene import CANAL, scene_of
-from sacroplasty.approach.uncertainty import PlacementError, placements, tolerance_cone, with_breach
+from sacroplasty.approach.uncertainty import (
+    PlacementError,
+    _touches_tube,
+    placements,
+    tolerance_cone,
+    with_breach,
+)
 from sacroplasty.evidence import value
 from sacroplasty.plan import Approach, Needle, Trajectory
 from tests.approach import toy
@@ -112,3 +119,15 @@ def test_registration_error_narrows_the_cone(scene):
     hopeless = PlacementError("hopeless", 1.0, 1.0, 1.0, 20.0)
     cone = tolerance_cone(scene, RULE, NEEDLE, STRAIGHT, hopeless)
     assert (cone.angle_deg, cone.entry_mm) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("reach_mm", [0.5, 2.0, 5.0, 20.0, 60.0])
+@pytest.mark.parametrize("points", [1, 2, 40])
+def test_hits_on_a_tube_are_those_of_the_exact_distance(reach_mm, points):
+    """Pieces are left out by the ball about them; what is counted is what the exact distance would count."""
+    rng = np.random.default_rng(points)
+    line = np.cumsum(rng.normal(size=(points, 3)), axis=0) * 3.0
+    starts = rng.normal(size=(400, 3)) * 30.0
+    ends = starts + rng.normal(size=(400, 3)) * 60.0
+    near = sum(polyline_distance(p, q, line)[0] < reach_mm for p, q in zip(starts, ends, strict=True))
+    assert _touches_tube(starts, ends, line, reach_mm) == near
