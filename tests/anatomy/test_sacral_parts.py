@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sacroplasty.anatomy.canal import with_middle
-from sacroplasty.anatomy.expectation import KEYS, expected_foramina, likelihood_of_arcs
+from sacroplasty.anatomy.expectation import KEYS, expected_foramina, improbable, likelihood_of_arcs
 from sacroplasty.anatomy.levels import _numbering
 from sacroplasty.anatomy.lumen import directions, occlusion
 from sacroplasty.anatomy.reopening import reopened
@@ -153,3 +153,16 @@ def test_the_middle_of_a_wide_canal_is_canal_but_marrow_beside_it_and_an_open_ri
     assert not found[10:12].any()
     assert (found & bone).sum() == 0
     assert (found[..., 2] == canal[..., 2]).all()
+
+
+def test_an_opening_beside_a_destroyed_wall_is_no_foramen():
+    """Places as measured where a tumour had opened the right wall of S3, 13 mm too far lateral."""
+    places = {
+        (level, side, Face.ANTERIOR): (arc, lateral)
+        for level, arc, lateral in ((Level.S1, 35.0, 23.0), (Level.S2, 66.0, 20.0), (Level.S4, 101.0, 15.0))
+        for side in (Side.LEFT, Side.RIGHT)
+    }
+    wrong = (Level.S3, Side.RIGHT, Face.ANTERIOR)
+    assert improbable(places) == set()
+    assert improbable(places | {wrong: (85.0, 18.0)}) == set()
+    assert improbable(places | {wrong: (85.0, 31.0)}) == {wrong}
