@@ -2,8 +2,10 @@
 
 Each scan and a ball-shaped lesion mask are written by nibabel along every permutation and reversal of the axes, and
 read back through the gate. Orders whose images are equal bit for bit, matrix included, have the same plan because
-planning is deterministic; for each further image a plan may be made and compared: --plans N makes up to N per scan.
-Usage: python benchmarks/door_orientation.py [--plans N]. Prints a table and writes benchmarks/door_orientation.csv.
+planning is deterministic. NIfTI keeps its matrix in 32-bit numbers, so the eight ways to reverse axes give eight
+images that differ by rounding of the origin; --plans N segments and plans up to N of them, every approach, and compares
+all entries and targets. Usage: python benchmarks/door_orientation.py [--plans N]. Prints a table and writes
+benchmarks/door_orientation.csv.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ SCANS = {
 }
 RADIUS_MM = 8.0
 HEAD = ["scan", "orders", "equal voxels", "equal masks", "corners apart mm", "lesion apart mm", "unlike images",
-        "plans made", "entry or target apart mm"]  # fmt: skip
+        "images planned", "entry or target apart mm"]  # fmt: skip
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -75,19 +77,30 @@ def ball(ct: Volume, centre: tuple[float, float, float] | None) -> Mask:
     return Mask(np.linalg.norm(ct.grid.centres_mm() - middle, axis=-1) < RADIUS_MM, ct.grid)
 
 
-def ends(ct: Volume, mask: Mask) -> np.ndarray:
-    """Entry and target of the best plan across the SI joint, LPS mm."""
+def planned(ct: Volume, mask: Mask) -> tuple[tuple[str, ...], np.ndarray]:
+    """What was found feasible for every approach, and all entries and targets (n, 3), LPS mm."""
     from sacroplasty.anatomy import segment
     from sacroplasty.approach import plan_trajectories
     from sacroplasty.lesion import lesion_from_mask
-    from sacroplasty.plan import Approach
 
     anatomy = segment(ct)
-    plan = plan_trajectories(ct, anatomy, lesion_from_mask(ct, anatomy, mask), approaches=(Approach.TRANS_SACROILIAC,))[
-        0
-    ]
-    path = plan.needles[0].trajectory
-    return np.array([path.entry_mm, path.target_mm])
+    plans = plan_trajectories(ct, anatomy, lesion_from_mask(ct, anatomy, mask, resample=True))
+    paths = [needle.trajectory for plan in plans for needle in plan.needles]
+    words = tuple(f"{p.approach} {p.side} {p.target_level} {p.feasible} {len(p.needles)}" for p in plans)
+    return words, np.array([point for path in paths for point in (path.entry_mm, path.target_mm)])
+
+
+def plans_apart_mm(images: list[tuple[Volume, Mask]]) -> float:
+    """Largest distance of an entry or target of any plan from that of the first image; infinite for unlike plans."""
+    words, first = planned(*images[0])
+    print("  ", "; ".join(words), flush=True)
+    apart = 0.0
+    for number, image in enumerate(images[1:], start=2):
+        said, points = planned(*image)
+        same = said == words and points.shape == first.shape
+        apart = max(apart, float(np.abs(points - first).max(initial=0.0)) if same else np.inf)
+        print(f"  {number} of {len(images)}: {apart:.6f} mm", flush=True)
+    return apart
 
 
 def scan(name: str, plans: int) -> list[object]:
@@ -113,10 +126,9 @@ def scan(name: str, plans: int) -> list[object]:
             unlike.add(key)
             if len(kept) < plans:
                 kept.setdefault(key, (again, mask))
-    found = [ends(*images) for images in kept.values()] if len(unlike) > 1 else []
-    off = max((float(np.abs(one - found[0]).max()) for one in found[1:]), default=0.0)
-    said = f"{off:.4f}" if found else ("0 (one image)" if len(unlike) == 1 else "not made")
-    return [name, orders, voxels, masks, f"{apart:.6f}", f"{moved:.6f}", len(unlike), len(found), said]
+    images = list(kept.values())
+    said = f"{plans_apart_mm(images):.6f}" if images else "not made"
+    return [name, orders, voxels, masks, f"{apart:.6f}", f"{moved:.6f}", len(unlike), len(images), said]
 
 
 def main() -> None:
@@ -126,8 +138,8 @@ def main() -> None:
     for name in SCANS:
         rows.append(scan(name, plans))
         print("  ".join(f"{cell!s:>12}" for cell in rows[-1]), flush=True)
-    with (ROOT / "benchmarks" / "door_orientation.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
+        with (ROOT / "benchmarks" / "door_orientation.csv").open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

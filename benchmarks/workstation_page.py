@@ -1,8 +1,8 @@
 """The page's renderer against vtk.js in headless Chromium with software rendering, on a real pelvis.
 
 Needs node, npm, Chromium, playwright and the real scans. Prints a table and writes workstation_page.csv.
-The medians are over 40 frames of 600 x 450 pixels, read back after each. The committed table was measured with the
-first form of the page's renderer, on two cores shared with other work.
+The medians are over 40 frames of 600 x 450 pixels, read back after each; `load` is the machine's load average of the
+minute before, `processor_s` what the browser's processes spent on the whole page.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import gzip
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -109,15 +110,25 @@ def main() -> None:
                 renderer = ("own", "vtk")[turn % 2]
                 browser = play.chromium.launch(executable_path=chromium, args=[*FLAGS, *flags])
                 page = browser.new_page(viewport={"width": 1366, "height": 900})
+                load, spent = os.getloadavg()[0], processor_s(browser)
                 page.goto(f"http://127.0.0.1:{server.server_port}/{renderer}.html")
                 page.wait_for_selector("body[data-done]", timeout=300_000)
-                rows.append(row(rendering, renderer, turn // 2 + 1, sizes[renderer], page.evaluate("window.result")))
+                found = row(rendering, renderer, turn // 2 + 1, sizes[renderer], page.evaluate("window.result"))
+                rows.append({**found, "processor_s": round(processor_s(browser) - spent, 1), "load": round(load, 1)})
                 print(rows[-1], flush=True)
                 browser.close()
     with (HERE / "workstation_page.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def processor_s(browser: Any) -> float:
+    """Processor time of every process of the browser."""
+    session = browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(float(one["cpuTime"]) for one in found)
 
 
 def row(rendering: str, renderer: str, run: int, size: tuple[int, int], result: dict[str, Any]) -> dict[str, Any]:

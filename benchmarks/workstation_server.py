@@ -3,7 +3,8 @@
     python benchmarks/workstation_server.py CASES_DIR [--examples N]
 
 CASES_DIR holds finished cases (`sacroplasty demo`, `sacroplasty run`); they are copied, never changed. Times are those
-of one request over HTTP; `processor` is what the server itself spent on it, which a busy machine does not change.
+of one request over HTTP; `processor` is what the server itself spent on it, which a busy machine hardly changes; `load`
+is the machine's load average of the minute before. Writes workstation_server.csv.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 OUT = Path(__file__).with_suffix(".csv")
 CLIENTS, REQUESTS, REPEATS = 100, 10, 25
 Row = dict[str, Any]
@@ -164,41 +166,23 @@ def crowd(server: Server, case: str) -> list[Row]:
     return [{"case": case, "figure": f"{label}: {n}", "unit": u, "value": v, "bar": b} for n, u, v, b in figures]
 
 
-def made_up(cases: Path, examples: int) -> list[Row]:
-    """Requests generated from the published contract, valid and invalid, by schemathesis."""
+def made_up(cases: Path, case: str, examples: int) -> list[Row]:
+    """Requests generated from the published contract, valid and invalid, on a case in every state, by schemathesis."""
     import schemathesis
-    from hypothesis import HealthCheck, given, settings
-    from hypothesis.errors import Unsatisfiable
+    from tests.workstation.fuzzing import Fuzzed
 
-    from sacroplasty.workstation.app import app
-    from sacroplasty.workstation.guard import COOKIE, Session
-
-    session, port = Session(), 8123
-    guarded = app(cases, session=session, port=port, workers=0)
-    headers = {"host": f"127.0.0.1:{port}", "cookie": f"{COOKIE}={session.cookie}"}
-    schema = schemathesis.openapi.from_asgi("/api/openapi.json", guarded, headers=headers)
-    codes: Counter[int] = Counter()
-    known = sorted(path.parent.name for path in cases.glob("*/case.json"))[0]
-
-    def check(case: Any) -> None:
-        if case.path_parameters and "case" in case.path_parameters and sum(codes.values()) % 2:
-            case.path_parameters["case"] = known
-        codes[case.call(headers=headers).status_code] += 1
-
-    operations = [found.ok() for found in schema.get_all_operations()]
-    for operation in operations:
+    with TemporaryDirectory() as folder:
+        fuzzed = Fuzzed(cases / case, Path(folder) / "cases", case, number=examples)
         for mode in schemathesis.GenerationMode:
-            if operation.path == "/api/events":
-                continue
-            how = settings(max_examples=examples, deadline=None, derandomize=True, database=None,
-                           suppress_health_check=list(HealthCheck))  # fmt: skip
-            try:
-                how(given(operation.as_strategy(generation_mode=mode))(check))()
-            except Unsatisfiable:  # a route that takes nothing cannot be asked wrongly
-                continue
-    failed = sum(n for code, n in codes.items() if code >= 500)
-    figures = [("operations", len(operations), ""), ("requests", sum(codes.values()), ""), ("server errors", failed, 0)]
-    return [{"case": known, "figure": f"schemathesis: {n}", "unit": "1", "value": v, "bar": b} for n, v, b in figures]
+            fuzzed.run(examples, mode)
+    for broken in fuzzed.broken:
+        print("broken:", *broken)
+    figures = [
+        ("operations", len(fuzzed.operations), ""), ("requests", fuzzed.codes.total(), ""),
+        ("answers 200 to 202", sum(n for code, n in fuzzed.codes.items() if code < 300), ""),
+        ("server errors", sum(n for code, n in fuzzed.codes.items() if code >= 500), 0),
+    ]  # fmt: skip
+    return [{"case": case, "figure": f"schemathesis: {n}", "unit": "1", "value": v, "bar": b} for n, v, b in figures]
 
 
 def declared(server: Server, path: str, length: int) -> int:
@@ -241,6 +225,37 @@ def probes(server: Server, case: str) -> list[Row]:
     ]
 
 
+def measured(copy: Path, rows: list[Row]) -> None:
+    """Every figure of the server over a copy of the cases; each row says how busy the machine was before it."""
+    names = sorted(path.parent.name for path in copy.glob("*/case.json"))
+    server = Server(copy)
+
+    def add(found: list[Row], load: float) -> None:
+        rows.extend({**row, "load": round(load, 1)} for row in found)
+
+    try:
+        for case in names:
+            for words in ("never opened", "opened before"):
+                load = os.getloadavg()[0]
+                wall, spent = first_slice(server, case)
+                figure = {
+                    "case": case,
+                    "figure": f"first slice, {words}",
+                    "unit": "ms",
+                    "value": round(wall),
+                    "bar": 3000,
+                }
+                processor = {**figure, "figure": f"first slice, {words}, processor", "value": round(spent)}
+                add([figure, processor], load)
+            load = os.getloadavg()[0]
+            add(interactive(server, case), load)
+        load = os.getloadavg()[0]
+        add(crowd(server, names[-1]), load)
+        add(probes(server, names[-1]), os.getloadavg()[0])
+    finally:
+        server.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("cases", type=Path)
@@ -250,28 +265,17 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "cases"
         shutil.copytree(given.cases, copy, ignore=shutil.ignore_patterns(".workstation", "registry.sqlite*"))
-        names = sorted(path.parent.name for path in copy.glob("*/case.json"))
-        server = Server(copy)
-        try:
-            for case in names:
-                for words in ("never opened", "opened before"):
-                    wall, spent = first_slice(server, case)
-                    rows.append({"case": case, "figure": f"first slice, {words}", "unit": "ms", "value": round(wall),
-                                 "bar": 3000})  # fmt: skip
-                    rows.append({"case": case, "figure": f"first slice, {words}, processor", "unit": "ms",
-                                 "value": round(spent), "bar": 3000})  # fmt: skip
-                rows += interactive(server, case)
-            rows += crowd(server, names[-1])
-            rows += probes(server, names[-1])
-        finally:
-            server.close()
-        rows += made_up(copy, given.examples)
+        measured(copy, rows)
+        for case in sorted(path.parent.name for path in copy.glob("*/case.json")):
+            load = os.getloadavg()[0]
+            rows += [{**row, "load": round(load, 1)} for row in made_up(copy, case, given.examples)]
     with OUT.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["case", "figure", "unit", "value", "bar"], lineterminator="\n")
+        writer = csv.DictWriter(stream, ["case", "figure", "unit", "value", "bar", "load"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     for row in rows:
-        print(f"{row['case']:10s} {row['figure']:52s} {row['value']:>10} {row['unit']:3s} bar {row['bar']}")
+        told = f"{row['value']:>10} {row['unit']:3s} bar {row['bar']}"
+        print(f"{row['case']:10s} {row['figure']:52s} {told:24s} load {row['load']}")
 
 
 if __name__ == "__main__":

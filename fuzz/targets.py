@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ from tests.io.made_dicom import body_ct, enhanced, one_slice, save
 
 from sacroplasty.errors import SacroplastyError
 from sacroplasty.io import write_mesh, write_nifti, write_nrrd
+from sacroplasty.io.child import answer
 from sacroplasty.io.markups import load_markups
 from sacroplasty.io.mesh import load_mesh
+from sacroplasty.io.pacs_web import series_listed
 from sacroplasty.io.series import judge, load
+from sacroplasty.space import LabelMap, Volume
 
 Target = Callable[[bytes], None]
 _FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -45,6 +49,20 @@ def _file(ending: str, parse: Callable[[Path], object]) -> Target:
     def run(data: bytes) -> None:
         path.write_bytes(data)
         parse(path)
+
+    return run
+
+
+def _job(name: str, ending: str) -> Target:
+    """A job as the child process answers it: what a parser raises is a sentence there, a crash or hang is not."""
+    path, out = _FOLDER / f"{name}{ending}", _FOLDER / f"{name}-out"
+    out.mkdir()
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            json.dumps(answer(name, path, out, {}), allow_nan=False)
 
     return run
 
@@ -73,11 +91,29 @@ TARGETS: dict[str, Target] = {
     "fcsv": _file(".fcsv", load_markups),
     "mesh": _file(".ply", load_mesh),
     "stl": _file(".stl", load_mesh),
+    "segmentation": _job("segmentation", ".dcm"),
+    "structures": _job("structures", ".dcm"),
+    "listing": lambda data: series_listed(data, "P1"),
     "trail": _file(".jsonl", _trail),
     "plan": _plan,
 }
 # What a parser may raise; the child process makes a sentence of both.
 REFUSALS = (SacroplastyError, MemoryError)
+
+
+def _objects(name: str, ct: Volume, folder: Path) -> list[bytes]:
+    """A DICOM SEG or an RT Structure Set of our own making."""
+    # The report room imports every room below it; only these two targets need it.
+    from sacroplasty.report.dicom_export import segmentation
+    from sacroplasty.report.dicom_source import ct_series, saved
+    from sacroplasty.report.dicom_structures import structure_set
+
+    when, source = datetime(2026, 3, 4), ct_series(ct)
+    labels = LabelMap((ct.array > 0).astype(np.uint8), ct.grid, {1: "sacrum"})
+    made = segmentation(labels, source, when) if name == "segmentation" else None
+    return [
+        saved(made or structure_set({"sacrum": labels.mask("sacrum")}, source, when), folder / "a.dcm").read_bytes()
+    ]
 
 
 def seeds(name: str) -> list[bytes]:
@@ -99,6 +135,10 @@ def seeds(name: str) -> list[bytes]:
         with zipfile.ZipFile(buffer, "w") as packed:
             packed.writestr("a.nii", write_nifti(ct, folder / "a.nii").read_bytes())
         return [buffer.getvalue()]
+    if name in {"segmentation", "structures"}:
+        return _objects(name, ct, folder)
+    if name == "listing":
+        return [json.dumps([one_slice(ct, 0).to_json_dict(), {"00201209": {"vr": "IS", "Value": [28]}}]).encode()]
     if name in {"mesh", "stl"}:
         return [write_mesh(*triangle, folder / ("a.ply" if name == "mesh" else "a.stl")).read_bytes()]
     if name == "fcsv":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_a_stage_can_be_run_again_from_the_folder(planned: Path) -> None:
     assert (planned / "plan" / "plan.json").read_bytes() == before
     assert sacroplasty("cite", planned).stdout.count("\n") > 10
     assert "unbroken" in sacroplasty("audit", planned).stdout
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_plans_can_be_dosed_by_simulated_injections(planned: Path, tmp_path: Path) -> None:
+    case = shutil.copytree(planned, tmp_path / "case")
+    result = sacroplasty("plan", case, "--approach", "trans-sacroiliac", "--forecast")
+    assert result.returncode == 0, result.stderr
+    plans = json.loads((case / "plan" / "plan.json").read_text(encoding="utf-8"))
+    (dosed,) = [plan for plan in plans if "predicted_fill_share" in plan["measures"]]
+    assert dosed["rank"] == 1
+    assert any("Simulated in 64 injections" in reason for reason in dosed["reasons"])
+    given = sum(i["volume_ml"] for needle in dosed["needles"] for i in needle["injections"])
+    assert given == pytest.approx(dosed["measures"]["planned_volume_ml"], abs=0.05)
 
 
 @pytest.mark.real

@@ -21,7 +21,7 @@ from sacroplasty.cohort.verbs import cohort, follow, trial
 from sacroplasty.errors import SacroplastyError
 from sacroplasty.registry.commands import DEFAULT_PLACE, PlaceOption, record_by
 from sacroplasty.registry.meta_commands import registry_app
-from sacroplasty.workflow import STAGES, Progress, ReadParameters, Stage
+from sacroplasty.workflow import STAGES, FactsParameters, Progress, ReadParameters, Stage, repeated
 
 app = typer.Typer(
     name="sacroplasty",
@@ -98,8 +98,8 @@ def _root(
 
 def _option_type(kind: Any) -> Any:
     """The type typer understands for a parameter's type hint."""
-    if typing.get_origin(kind) is tuple:
-        return list[str]
+    if (each := repeated(kind)) is not None:
+        return list[each]  # type: ignore[valid-type]
     arguments = [one for one in typing.get_args(kind) if one is not type(None)]
     if isinstance(kind, types.UnionType) and len(arguments) == 1:
         return arguments[0] | None
@@ -163,12 +163,16 @@ def _stage_verb(stage: Stage) -> Callable[..., None]:
 def _run_verb() -> Callable[..., None]:
     def run(ct: Path, out: Path, json_output: bool, **given: Any) -> None:
         """Go from a CT to the report: segment, lesion, plan, views, cement, report."""
-        from sacroplasty.workflow import create_case, run_all
+        from sacroplasty.workflow import create_case, read_facts, run_all, store_facts
 
+        sheet = _value(FactsParameters, given).facts
+        facts = read_facts(sheet) if sheet else None
         parameters = {stage.name: _value(stage.parameters, given, in_run=True) for stage in STAGES}
         with _progress() as progress:
             progress(0.0, "Reading the CT")
             stored = create_case(out, ct, _value(ReadParameters, given))
+            if facts is not None:
+                store_facts(stored, facts)
             case = run_all(stored, parameters, progress)
         _finish(case, out, json_output)
 
@@ -178,7 +182,7 @@ def _run_verb() -> Callable[..., None]:
     out_help = "Case folder to make."
     out = inspection.Parameter("out", keyword, annotation=Annotated[Path, typer.Option("--out", help=out_help)])
     as_json = inspection.Parameter("json_output", keyword, default=False, annotation=JsonOption)
-    kinds = (ReadParameters, *(stage.parameters for stage in STAGES))
+    kinds = (ReadParameters, FactsParameters, *(stage.parameters for stage in STAGES))
     options = [option for kind in kinds for option in _parameters(kind, in_run=True).values()]
     return _with_signature(run, [ct, out, *options, as_json])
 
@@ -252,6 +256,42 @@ def cite(
         raise InputError("There is nothing to cite", remedy="Give a case folder, or --all")
     for line in citations(keys):
         print(line)
+
+
+@app.command()
+def suitability(
+    case: Annotated[Path | None, typer.Argument(metavar="CASE", help="Case folder.")] = None,
+    facts: Annotated[Path | None, typer.Option(help="Sheet of facts about the patient to keep, TOML or JSON.")] = None,
+    override: Annotated[str | None, typer.Option(help="Reason to go on against the judgement; recorded.")] = None,
+    by: Annotated[str, typer.Option(help="Who decided, with --override: a role or a name.")] = "",
+    on: Annotated[str, typer.Option(help="Day of the decision, with --override: YYYY-MM-DD.")] = "",
+    template: Annotated[bool, typer.Option("--template", help="Print an empty sheet of facts and end.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Judge whether sacroplasty suits this patient: for, against, to be asked. It documents, it forbids nothing."""
+    from sacroplasty.case import CaseFolder, encode
+    from sacroplasty.errors import InputError
+    from sacroplasty.lesion import Override, empty_sheet
+    from sacroplasty.report import describe_suitability
+    from sacroplasty.workflow import load_case, overridden, read_facts, store_facts
+
+    if template:
+        print(empty_sheet())
+        return
+    if case is None:
+        raise InputError("There is no case to judge", remedy="Give a case folder, or --template")
+    stored = CaseFolder.open(case)
+    known = load_case(stored)
+    known.require("lesions")
+    if facts is not None:
+        known = dataclasses.replace(known, facts=read_facts(facts))
+    if override is not None:
+        known = overridden(known, Override(override, by, on))
+    if facts is not None or override is not None:
+        store_facts(stored, known.facts, known.override)
+    found = known.suitability
+    assert found is not None  # there is a lesion
+    print(json.dumps(encode(found), indent=1) if json_output else "\n".join(describe_suitability(found)))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,10 @@ def test_every_flipped_character_is_found(trail: Path) -> None:
 
 
 def read_head(text: str) -> str:
-    import json
-
     return str(json.loads(text.strip().split("\n")[-1])["sha256"])
 
 
+@pytest.mark.hazard("H14")
 @pytest.mark.parametrize("change", ["delete", "swap"])
 def test_removed_or_moved_lines_are_found(trail: Path, change: str) -> None:
     lines = trail.read_text().splitlines(keepends=True)
@@ -63,3 +63,23 @@ def test_a_torn_last_line_does_not_hide_the_rest(trail: Path) -> None:
     assert len(read_trail(trail)) == 6
     append_entry(trail, "after the power cut")
     assert len(verify_trail(trail)) == 7
+
+
+@pytest.mark.hazard("H14")
+@pytest.mark.parametrize("line", [b'{"Number": 1, "\x85\x96": "t"}', b"[" * 100_000, b'{"number": "1"}', b"3", b"\xff"])
+@pytest.mark.parametrize("place", [0, 3])
+def test_bytes_that_are_no_entry_are_a_sentence(trail: Path, line: bytes, place: int) -> None:
+    lines = trail.read_bytes().splitlines()
+    lines[place] = line
+    trail.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(CaseError, match=f"line {place + 1}"):
+        verify_trail(trail)
+
+
+@pytest.mark.parametrize("change", [{"number": "1"}, {"details": 3}, {"details": {"version": "x"}}, {"time": None}])
+def test_an_entry_of_other_kinds_is_a_sentence(trail: Path, change: dict[str, object]) -> None:
+    lines = trail.read_text(encoding="utf-8").splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **change})
+    trail.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(CaseError, match="line 3"):
+        read_trail(trail)

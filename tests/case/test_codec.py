@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sacroplasty.anatomy import Hiatus
 from sacroplasty.case.codec import decode, encode, from_json, to_json
-from sacroplasty.errors import CaseError
+from sacroplasty.errors import CaseError, SacroplastyError
 from sacroplasty.plan import (
     Approach,
     Clearance,
@@ -58,6 +59,7 @@ def test_not_measurable_becomes_null_and_comes_back() -> None:
     assert math.isnan(decode(Hiatus, data).depth_mm)
 
 
+@pytest.mark.hazard("H11")
 def test_infinity_is_refused() -> None:
     with pytest.raises(CaseError, match="not finite"):
         encode({"a": math.inf})
@@ -86,3 +88,19 @@ def test_a_strange_value_is_refused() -> None:
 def test_torn_text_is_refused() -> None:
     with pytest.raises(CaseError, match=r"case\.json is not readable"):
         from_json('{"a": ', "case.json")
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    (("needles", 0, "needle"), {"name": "x"}), (("needles", 0, "trajectory", "entry_mm"), [0, 0]), (("needles",), 3),
+    (("needles", 0, "trajectory", "entry_mm", 0), "left"), (("needles", 0, "trajectory", "entry_mm", 0), 1e999),
+    (("needles", 0, "trajectory", "entry_mm", 0), "inf"), (("side",), "north"), (("rank",), 1.5),
+    (("needles", 0), None),
+])  # fmt: skip
+def test_data_that_do_not_fit_are_a_sentence(path: tuple[str | int, ...], value: object) -> None:
+    data = json.loads(json.dumps(encode(plan())))
+    holder = data
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    with pytest.raises(SacroplastyError):
+        decode(Plan, data)

@@ -81,6 +81,19 @@ def test_prone_console_lao_leans_over_the_patients_right():
     assert "back" in prone.tilt_words
 
 
+@pytest.mark.parametrize(
+    ("console", "words"),
+    [
+        ((0, 0), "detector at the patient's back"),
+        ((90, 0), "detector at the patient's right"),
+        ((20, 10), "detector at the patient's back, leaning 20° towards the right and 10° towards the head"),
+        ((0, -30), "detector at the patient's back, leaning 30° towards the feet"),
+    ],
+)
+def test_the_tilt_is_a_sentence(console, words):
+    assert view_from_console(ARM, *console, (0, 0, 0), PatientPosition.HFP).tilt_words == words
+
+
 @given(
     st.floats(-179, 180),
     st.floats(-80, 80),

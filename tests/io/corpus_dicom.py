@@ -254,6 +254,11 @@ def _zip(folder: Path, ct: Volume) -> None:
 # Worlds to warn about.
 edited("warn", "duplicate slice, same pixels", lambda made: [*made, _copy(made[5], ".1")])
 edited("warn", "every slice twice", lambda made: [*made, *(_copy(ds, ".1") for ds in made)])
+changed("warn", "padding value of soft tissue", setting(PixelPaddingValue=1064))
+changed("warn", "padding value of soft tissue in one slice", on([6], setting(PixelPaddingValue=1064)))
+changed("warn", "rescale rule changes between slices, values right", lambda ds, n: setting(
+    RescaleIntercept=-1024 - 10 * n,
+    PixelData=(np.frombuffer(ds.PixelData, "<u2") + np.uint16(10 * n)).tobytes())(ds, n))  # fmt: skip
 changed("warn", "decubitus", setting(PatientPosition="HFDR"))
 changed("warn", "patient position missing", without("PatientPosition"))
 changed("warn", "lossy flag", setting(LossyImageCompression="01"))
@@ -361,6 +366,10 @@ changed("reject", "rescale slope not finite", text("RescaleSlope", "NaN"))
 changed("reject", "rescale slope huge", setting(RescaleSlope=1e9))
 changed("reject", "intercept zero, so 1024 too much", setting(RescaleIntercept=0))
 changed("reject", "intercept -2048", setting(RescaleIntercept=-2048))
+changed("reject", "slope of one slice wrong", on([6], setting(RescaleSlope=5)))
+changed("reject", "slope of one slice a tenth off", on([6], setting(RescaleSlope=1.1)))
+changed("reject", "intercept of one slice wrong", on([6], setting(RescaleIntercept=0)))
+changed("reject", "intercept of the last slices wrong", on(range(20, 28), setting(RescaleIntercept=-924)))
 changed("reject", "inverted grey", setting(PhotometricInterpretation="MONOCHROME1"))
 changed("reject", "eight bits", lambda ds, n: setting(
     BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=ds.PixelData[::2])(ds, n))  # fmt: skip
@@ -411,11 +420,41 @@ def _empty(folder: Path, ct: Volume) -> None:
         (folder / f"{n}.dcm").touch()
 
 
+def patched(name: str, change: Callable[[bytes], bytes]) -> None:
+    """A series, to be refused, whose sixth file is changed as bytes."""
+
+    @case("reject", name)
+    def _patched(folder: Path, ct: Volume) -> None:
+        path = save_all(series(ct), folder) / "0006.dcm"
+        path.write_bytes(change(path.read_bytes()))
+
+
+patched("bytes put into the pixels of one slice", lambda raw: raw[:-1000] + b"\1\2\3\4" + raw[-1000:])
+patched("bytes after the pixels of one slice", lambda raw: raw + b"\0" * 6)
+patched("last bytes of one slice missing", lambda raw: raw[:-2])
+patched("representation of the pixels of one slice unknown", lambda raw: raw.replace(
+    b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00\xffW"))  # fmt: skip
+
+
 @case("reject", "enhanced without positions")
 def _no_positions(folder: Path, ct: Volume) -> None:
     ds = enhanced(ct)
     for frame in ds.PerFrameFunctionalGroupsSequence:
         del frame.PlanePositionSequence
+    save(ds, folder / "e.dcm")
+
+
+@case("reject", "enhanced with fewer positions than frames")
+def _enhanced_long(folder: Path, ct: Volume) -> None:
+    ds = enhanced(ct)
+    ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:20]
+    save(ds, folder / "e.dcm")
+
+
+@case("reject", "enhanced that does not say its number of frames")
+def _enhanced_unsaid(folder: Path, ct: Volume) -> None:
+    ds = enhanced(ct)
+    del ds.NumberOfFrames
     save(ds, folder / "e.dcm")
 
 

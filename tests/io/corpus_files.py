@@ -204,6 +204,14 @@ patched("reject", "offset beyond the end", at(108, "<f4", 1e9))
 patched("reject", "offset negative", at(108, "<f4", -100))
 patched("reject", "offset not a number", at(108, "<f4", np.nan))
 patched("reject", "last voxel missing", lambda raw: raw[:-2])
+patched("reject", "a byte after the last voxel", lambda raw: raw + b"\0")
+patched("reject", "bytes put in, so that voxels are shifted", lambda raw: raw[:352] + b"\0" * 12 + raw[352:])
+patched(
+    "reject",
+    "offset too small, so that voxels are shifted",
+    lambda raw: at(108, "<f4", 352)(raw[:352] + b"\0" * 12 + raw[352:]),
+)
+patched("reject", "gz with bytes after the last voxel", lambda raw: raw + b"\0\0", ".nii.gz")
 patched("reject", "half missing", lambda raw: raw[: len(raw) // 2])
 patched("reject", "header only", lambda raw: raw[:352])
 patched("reject", "half a header", lambda raw: raw[:170])

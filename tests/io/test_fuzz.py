@@ -26,6 +26,7 @@ def test_a_short_run_finds_nothing(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.glob("crash-*"))
 
 
+@pytest.mark.hazard("H17")
 @pytest.mark.parametrize(
     ("ending", "parse"),
     [(".mrk.json", load_markups), (".fcsv", load_markups), (".ply", load_mesh), (".stl", load_mesh)],

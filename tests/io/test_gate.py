@@ -87,6 +87,7 @@ def test_verdict(tmp_path: Path, name: str, expect: str) -> None:
         np.testing.assert_array_equal(found.volume.array, ct.array)
 
 
+@pytest.mark.hazard("H17")
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_bombs_are_stopped(tmp_path: Path, name: str) -> None:
     path = build(name, tmp_path, body_ct())
@@ -95,6 +96,30 @@ def test_bombs_are_stopped(tmp_path: Path, name: str) -> None:
     assert caught.value.code in {"SAC-G003", "SAC-G004", "SAC-G007"}
 
 
+@pytest.mark.hazard("H17")
+@pytest.mark.parametrize("odd", ["member without a name", "turned bit in the deflated data", "unknown packing"])
+def test_damaged_archives_are_refused_by_the_unpacker_itself(tmp_path: Path, odd: str) -> None:
+    import zipfile
+
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a", bytes(range(256)) * 40)
+    raw = bytearray(path.read_bytes())
+    if odd.startswith("member"):
+        # The list's entry says that its one byte is no name but an extra field.
+        entry = raw.index(b"PK\1\2")
+        raw[entry + 28], raw[entry + 30] = 0, 1
+    if odd.startswith("turned"):
+        raw[31:45] = b"\xff" * 14
+    if odd.startswith("unknown"):
+        raw[8] = raw[raw.index(b"PK\1\2") + 10] = 77
+    path.write_bytes(raw)
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert caught.value.code == "SAC-G007"
+
+
+@pytest.mark.hazard("H17")
 def test_a_crash_or_hang_of_the_reader_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

@@ -248,6 +248,7 @@ def extra(tmp_path: Path) -> bytes:
     return save(ds, tmp_path / "extra.dcm").read_bytes()
 
 
+@pytest.mark.hazard("H17")
 @pytest.mark.hazard("H09")
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 def test_a_misbehaving_web_archive_leaves_nothing(hostile: WebArchive, tmp_path: Path, name: str) -> None:
@@ -272,7 +273,8 @@ def test_a_well_behaved_answer_is_kept(hostile: WebArchive, tmp_path: Path) -> N
 
 
 def test_odd_lists_of_series_are_refused(hostile: WebArchive) -> None:
-    for body in (b"{", b"[1]", b'{"a":1}', b'[{"0020000D":{"vr":"UI","Value":["../../x"]}}]', b"[" * 100_000):
+    many = b'[{"00201209":{"vr":"IS","Value":[1e999]},"0020000D":{"vr":"UI","Value":["1.2"]}}]'
+    for body in (many, b"{", b"[1]", b'{"a":1}', b'[{"0020000D":{"vr":"UI","Value":["../../x"]}}]', b"[" * 100_000):
         Hostile.answer = reply(body, Content_Type="application/dicom+json")
         with pytest.raises(InputError):
             find_web_series(hostile, patient_id="P1")

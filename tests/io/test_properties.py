@@ -117,6 +117,7 @@ def test_only_an_even_ladder_of_slices_passes(gaps: list[float]) -> None:
     assert passed == even
 
 
+@pytest.mark.hazard("H17")
 @pytest.mark.filterwarnings("ignore")
 @given(st.binary(max_size=2000), st.sampled_from([".nii", ".nii.gz", ".nrrd", ".dcm", ".zip", ".tar"]))
 @settings(max_examples=60, deadline=None)

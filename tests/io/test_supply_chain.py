@@ -33,6 +33,7 @@ def test_a_line_that_pins_nothing_is_refused() -> None:
         maker().bill("numpy>=2\n")
 
 
+@pytest.mark.hazard("H17")
 def test_no_source_runs_data_as_code() -> None:
     """No pickle, eval, exec, shell or XML parser in the package; arrays are loaded without pickle."""
     forbidden = {"pickle", "marshal", "shelve", "dill", "xml"}
@@ -50,3 +51,19 @@ def test_no_source_runs_data_as_code() -> None:
                 assert keywords.get("shell", "False") == "False", path.name
                 if called == "np.load":
                     assert keywords.get("allow_pickle", "False") == "False", path.name
+
+
+@pytest.mark.hazard("H17")
+def test_nothing_listens_but_the_workstation_on_this_machine() -> None:
+    """No receiving DICOM server exists, so none can be on; the one listening door is asked for, and local."""
+    listening = {"start_server", "listen", "bind", "create_server", "serve_forever", "AE.start_server"}
+    found = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called.rpartition(".")[2] in listening:
+                found[path.relative_to(ROOT / "src" / "sacroplasty").as_posix()] = ast.unparse(node)
+    assert found == {"workstation/serve.py": "one.bind((LOOPBACK, port))"}
+    from sacroplasty.workstation.serve import LOOPBACK
+
+    assert LOOPBACK == "127.0.0.1"

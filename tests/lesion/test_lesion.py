@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -185,3 +187,18 @@ def test_a_mask_of_another_grid_is_resampled_on_purpose_only(loaf):
             anatomy,
             ball(anatomy, (0.0, 10.0, -30.0), 6.0),
         )
+
+
+def test_a_gap_no_wider_than_a_slice_is_not_called_a_hole(loaf):
+    """The same dark patch of 25 mm2: a hole on 1 mm slices, not assessable on slices of 6 mm."""
+    ct, anatomy = loaf
+    mask = ball(anatomy, (0.0, 7.0, -10.0), 6.0)
+    x, y, z = np.moveaxis(anatomy.labels.grid.centres_mm(), -1, 0)
+    gap = (np.abs(x) <= 2.5) & (np.abs(z + 10.0) <= 2.5) & (y > -1) & (y < 4)
+    holed = with_values(with_values(ct, mask.array, 60.0), gap, 40.0)
+    fine = {w.name: w for w in assess_walls(holed, anatomy, mask)}["ventral"]
+    assert fine.integrity is Integrity.BREACHED
+    region = replace(region_of(holed, anatomy), coarsest_mm=6.0)
+    coarse = {w.name: w for w in walls_of(region, mask.array[region.box])}["ventral"]
+    assert coarse.integrity is Integrity.UNCLEAR
+    assert coarse.breach_area_mm2 == 0

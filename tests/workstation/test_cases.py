@@ -13,7 +13,9 @@ from starlette.testclient import TestClient
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.case import CaseFolder
 from sacroplasty.plan import Plan
-from sacroplasty.space import Volume
+from sacroplasty.space import Grid, Volume
+from sacroplasty.workstation.casebook import Casebook
+from sacroplasty.workstation.work import prepare
 from tests.workstation.conftest import HOSTILE, client_of, revision
 
 
@@ -229,3 +231,45 @@ def test_two_windows_do_not_overwrite_each_other(client: TestClient) -> None:
     theirs = client.put("/api/cases/toy/facts", json={"facts": {**facts, "sex": "male"}}, headers=mine)
     assert theirs.status_code == 409
     assert client.get("/api/cases/toy/facts").json()["facts"]["sex"] == ""
+
+
+def test_an_mri_has_no_value_where_it_does_not_reach(cases: Path) -> None:
+    folder = CaseFolder.open(cases / "toy")
+    anatomy = folder.read_value("segment", Anatomy)
+    grid = Grid.aligned((-20.0, 0.0, -40.0), (20.0, 30.0, 0.0), 2.0)
+    seen = np.random.default_rng(3).normal(300.0, 40.0, grid.shape).astype(np.float32)
+    seen[:5] = 0.0
+    seen[-1, -1, -1] = 5000.0
+    facts = {name: folder.index["stages"]["segment"][name] for name in ("parameters", "evidence", "made_from")}
+    folder.write_value("segment", anatomy.with_(maps={"mr": Volume(seen, grid, "1")}), **facts)
+    with client_of(cases) as client:
+        told = client.get("/api/cases/toy/images/mr").json()
+        held = np.frombuffer(client.get(told["levels"][0]["url"]).content, "<f4").reshape(grid.shape, order="F")
+    assert np.isnan(held[:5]).all()
+    assert np.array_equal(held[5:], seen[5:])
+    assert told["highest"] == 5000.0
+    assert 150.0 < told["window"][0] < 300.0 < told["window"][1] < 500.0, "one bright voxel leaves the rest readable"
+
+
+def test_looking_at_a_prepared_case_computes_nothing(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page asks for when a finished case is opened and its results are read, with everything that computes."""
+    prepare(Casebook(cases), "toy")
+    from sacroplasty.workstation import images, surfaces
+    from sacroplasty.workstation.routes import paths, radiographs
+
+    def computed(*_: object, **__: object) -> None:
+        raise AssertionError("something was computed")
+
+    for module, name in ((paths, "evaluate_path"), (radiographs, "render"), (surfaces, "surface_of"),
+                         (images.gzip, "compress")):  # fmt: skip
+        monkeypatch.setattr(module, name, computed)
+    with client_of(cases) as client:
+        case = "/api/cases/toy"
+        for path in ("", "/audit", "/citations", "/images", "/anatomy", "/lesions", "/plans", "/views", "/cement",
+                     "/procedure", "/follow-up", "/facts", "/report.html"):  # fmt: skip
+            assert client.get(f"{case}{path}").status_code == 200, path
+        for image in client.get(f"{case}/images").json()["images"]:
+            for level in image["levels"]:
+                assert client.get(level["url"]).status_code == 200
+        for surface in client.get(f"{case}/surfaces").json()["surfaces"]:
+            assert client.get(surface["url"]).status_code == 200

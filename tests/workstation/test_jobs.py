@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from sacroplasty.case import CaseFolder
 from sacroplasty.errors import CaseError
+from sacroplasty.workstation.casebook import Casebook
 from sacroplasty.workstation.jobs import Job, Jobs, JobState, Report
-from sacroplasty.workstation.library import Library
 from sacroplasty.workstation.refusals import Refused
 from sacroplasty.workstation.work import parameters_of, perform
 from sacroplasty.workstation.working import WorkingFolder
@@ -147,15 +147,15 @@ def test_a_result_is_not_stored_over_something_newer(cases: Path) -> None:
     fresh = WorkingFolder.begin(cases / "toy")
     CaseFolder.open(cases / "toy").write_value("facts", {"facts": {}})
     fresh.write_value("plan", (), made_from=made_from)
-    assert Library(cases).open("toy").has("facts")
+    assert Casebook(cases).open("toy").has("facts")
 
 
 def test_a_run_goes_on_at_the_first_missing_stage(cases: Path) -> None:
     said: list[str] = []
     job = Job("x", "run", "toy", "all stages", {"parameters": {}})
-    before = Library(cases).open("toy").index["stages"]["plan"]
+    before = Casebook(cases).open("toy").index["stages"]["plan"]
     perform(cases, job, lambda fraction, message: said.append(message))
-    assert Library(cases).open("toy").index["stages"]["plan"] == before
+    assert Casebook(cases).open("toy").index["stages"]["plan"] == before
     assert said == ["Preparing the pictures"]
     assert list((cases / ".workstation" / "display" / "toy").glob("mesh-sacrum-*/mesh.gz"))
 
@@ -187,3 +187,15 @@ def test_a_page_hears_of_jobs_and_changes(client: TestClient, cases: Path) -> No
     messages = [mine.get_nowait(), mine.get_nowait()]
     assert any("event: case" in one for one in messages)
     station.listeners.leave(mine)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"id": 1}', '{"state": "asleep"}', "\ud800"])
+def test_a_damaged_job_keeps_nobody_from_the_others(cases: Path, content: str) -> None:
+    with client_of(cases) as client:
+        body = {"parameters": {}}
+        kept = client.post("/api/cases/toy/stages/report", json=body, headers=revision(client)).json()["id"]
+    (cases / ".workstation" / "jobs" / "broken").mkdir()
+    path = cases / ".workstation" / "jobs" / "broken" / "job.json"
+    path.write_bytes(content.encode("utf-8", "surrogatepass"))
+    with client_of(cases) as client:
+        assert [job["id"] for job in client.get("/api/jobs").json()["jobs"]] == [kept]

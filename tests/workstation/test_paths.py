@@ -211,5 +211,5 @@ def test_an_attempt_is_measured_against_the_plan(reading: TestClient, case: Case
     x, y, z = plan.first.trajectory.target_mm
     body = body_of(plan, target_mm=(x, y, z + 3.0), shots=[{"lao_deg": 0, "cra_deg": 0}], seconds=120)
     scored = reading.post("/api/cases/toy/rehearsal/score", json=body).json()
-    assert scored["off_target_mm"] == pytest.approx(3.0)
-    assert scored["sentences"][-1] == "1 pictures in 2.0 minutes."
+    assert scored["parts"][0]["measured"] == pytest.approx(3.0)
+    assert scored["sentences"][-1] == "1 picture in 2.0 minutes."

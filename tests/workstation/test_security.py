@@ -177,10 +177,10 @@ def test_no_error_shows_the_programs_inside(small: TestClient, cases: Path) -> N
 
 
 def test_a_failure_nobody_foresaw_is_one_sentence(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sacroplasty.workstation import library
+    from sacroplasty.workstation import casebook
 
     session_client = client_of(cases)
-    monkeypatch.setattr(library.Library, "identifiers", lambda self: 1 / 0)
+    monkeypatch.setattr(casebook.Casebook, "identifiers", lambda self: 1 / 0)
     with TestClient(session_client.app, base_url=str(session_client.base_url), raise_server_exceptions=False) as client:
         client.cookies.update(session_client.cookies)
         answer = client.get("/api/cases")

@@ -216,9 +216,9 @@ def outside() -> list[dict[str, Any]]:
 
 def true_clicks(cases: Path, session: str) -> list[dict[str, Any]]:
     """Where the needle of the simulation stands in each shot, as a person would click it."""
-    from sacroplasty.workstation.library import Library
+    from sacroplasty.workstation.casebook import Casebook
 
-    folder = guiding.folder_of(Library(cases), "toy", session)
+    folder = guiding.folder_of(Casebook(cases), "toy", session)
     truth = guiding.read_json(folder / "truth.json")
     found = guiding.registration_of(folder)
     assert found is not None
@@ -281,12 +281,24 @@ def test_a_venogram_is_stored_with_what_it_was_made_from(cases: Path) -> None:
 
 
 def test_a_folder_written_here_is_read_there(cases: Path, tmp_path: Path) -> None:
-    """A scan from a named folder goes the same way as an upload."""
+    """A scan from a named folder goes the same way as an upload: judged first, then made into a case."""
     from sacroplasty.workstation.station import Setup
 
     ct = CaseFolder.open(cases / "toy").read_value("images", Volume)
     (tmp_path / "scans").mkdir()
     write_nifti(ct, tmp_path / "scans" / "a.nii.gz")
     with client_of(cases, setup=Setup({"scans": tmp_path / "scans"})) as client:
+        judged = worked(client, cases, client.post("/api/folders/scans/inspect", json={"path": "a.nii.gz"}))
+        assert judged["inspection"]["verdict"] in {"accept", "warn"}
+        assert client.post("/api/folders/scans/inspect", json={"path": "../b"}).status_code == 404
+        assert client.post("/api/folders/other/inspect", json={"path": ""}).status_code == 404
         body = {"id": "from-folder", "folder": "scans", "path": "a.nii.gz"}
         assert worked(client, cases, client.post("/api/imports", json=body))["case"] == "from-folder"
+
+
+def test_a_damaged_session_is_a_refusal(client: TestClient, cases: Path) -> None:
+    arguments = {"views": [{"lao_deg": 0, "cra_deg": 0, "name": ""}] * 2, "seed": 1, "depth_mm": 40.0, "carm": "mobile"}
+    session = perform(cases, Job("x", "simulate shots", "toy", "", arguments), silent)["session"]
+    folder = cases / ".workstation" / "guidance" / "toy" / session
+    (folder / "registration.json").write_text("{", encoding="utf-8")
+    assert client.get(f"/api/cases/toy/guidance/{session}").status_code == 422

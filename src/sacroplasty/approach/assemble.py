@@ -13,7 +13,7 @@ from sacroplasty.approach.measures import bevel_azimuth_deg, nerve_name, read_ou
 from sacroplasty.approach.ranking import suitability_grade
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import ROOTS, VENTRAL, Scene
-from sacroplasty.approach.target import LesionSamples, covered, injections_for
+from sacroplasty.approach.target import LesionSamples, covered, deposit_reach_mm, injections_for
 from sacroplasty.approach.uncertainty import PlacementError, Tolerance, tolerance_cone, with_breach, worst_margin_sigmas
 from sacroplasty.evidence import value
 from sacroplasty.plan import DenisZone, Finding, Level, Needle, NeedlePlan, Plan, Severity, Side, Trajectory
@@ -234,7 +234,7 @@ def _standoff(needle: NeedlePlan) -> list[Finding]:
 
 def _leaking_walls(task: Task, needle: NeedlePlan) -> list[Finding]:
     """Destroyed walls that a deposit of this needle reaches."""
-    reach = value("assumptions.approach_reach")
+    reach = deposit_reach_mm()
     remarks = []
     for wall in task.scene.lesion.breached:
         tips = needle.trajectory.point_at([i.tip_depth_mm for i in needle.injections])

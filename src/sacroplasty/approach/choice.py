@@ -13,7 +13,7 @@ from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import Scene
 from sacroplasty.approach.search import Candidates, Reason
 from sacroplasty.approach.skin import local_coordinates
-from sacroplasty.approach.target import LesionSamples
+from sacroplasty.approach.target import LesionSamples, deposit_reach_mm, thinned
 from sacroplasty.approach.tissue import Tissue
 from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Side, Trajectory
@@ -143,8 +143,8 @@ def _levels_off(scene: Scene, punctures: Points, tips: Points) -> npt.NDArray[np
 
 def _coverage(scene: Scene, samples: LesionSamples, entries: Points, tips: Points) -> npt.NDArray[np.float64]:
     """Share (n,) of the lesion within reach of deposits at the tip and at each withdrawal step inside the lesion."""
-    step, reach = value("assumptions.approach_withdrawal_step"), value("assumptions.approach_reach")
-    some = samples.points_mm[:: max(len(samples.points_mm) // _COVERAGE_SAMPLES, 1)]
+    step, reach = value("assumptions.approach_withdrawal_step"), deposit_reach_mm()
+    some, weights = thinned(scene.anatomy.frame, samples, _COVERAGE_SAMPLES)
     back = (entries - tips) / np.linalg.norm(entries - tips, axis=1, keepdims=True)
     middle = some.mean(axis=0)
     others = some - middle
@@ -159,7 +159,7 @@ def _coverage(scene: Scene, samples: LesionSamples, entries: Points, tips: Point
         here = at[still] - middle
         squared = (here**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2.0 * here @ others.T
         near[still] |= squared <= reach**2
-    return np.asarray(near.mean(axis=1))
+    return np.asarray(near @ weights)
 
 
 def pareto(objectives: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:

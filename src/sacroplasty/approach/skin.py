@@ -15,8 +15,9 @@ CELL_MM = 6.0
 MIDLINE_CELL_MM, MIDLINE_MM = 3.0, 16.0
 # The body's outer voxels this near to the rim of the image are cut surface, not skin.
 _RIM_VOXELS = 2
-# Skin has measured air in front of it: all within this distance must have been scanned.
-_SEEN_AROUND_MM = 4.0
+# Skin has measured air in front of it: all within this distance must have been scanned. Not a multiple of usual voxels,
+# whose rims rounding would put inside on one side and outside on the other.
+_SEEN_AROUND_MM = 4.13
 # Skin behind this plane of the sacral frame can be reached in a prone patient, mm dorsal of the promontory.
 _DORSAL_FROM_MM = -40.0
 # The steps avoid the half voxels of usual grids, where rounding would treat left and right differently.

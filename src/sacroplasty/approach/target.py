@@ -21,6 +21,7 @@ from sacroplasty.space import Points
 # Numbers of points that stand for the lesion: tips to try, and samples whose covering is counted.
 TIPS, SAMPLES = 90, 1200
 CEMENT = "PMMA"
+_HAIR_MM = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,25 @@ def _spread(
     frame: SacralFrame, points: Points, centre: npt.NDArray[np.float64], volume_ml: float, count: int
 ) -> npt.NDArray[np.intp]:
     """About `count` of the points, one per cubic cell of the sacral frame around a centre."""
-    cell = max((volume_ml * 1000.0 / count) ** (1 / 3), 0.5)
-    return one_per_cell(local_coordinates(frame, points) - local_coordinates(frame, centre), cell)
+    return one_per_cell(local_coordinates(frame, points) - local_coordinates(frame, centre), _cell_mm(volume_ml, count))
+
+
+def _cell_mm(volume_ml: float, count: int) -> float:
+    """Edge of the cubic cells of which about `count` fill a volume."""
+    return max((volume_ml * 1000.0 / count) ** (1 / 3), 0.5)
+
+
+def thinned(frame: SacralFrame, samples: LesionSamples, count: int) -> tuple[Points, npt.NDArray[np.float64]]:
+    """About `count` points (n, 3) that stand for the samples, and the share (n,) of them that each stands for.
+
+    They are means over cells of the sacral frame about the middle: a mirrored patient gets the mirrored points.
+    """
+    middle = local_coordinates(frame, samples.points_mm.mean(axis=0))
+    offset = local_coordinates(frame, samples.points_mm) - middle
+    cell = np.rint(np.round(offset / _cell_mm(samples.volume_ml, count), 6))
+    _, owner, weights = np.unique(cell, axis=0, return_inverse=True, return_counts=True)
+    points = np.stack([np.bincount(owner.ravel(), weights=samples.points_mm[:, n]) for n in range(3)], axis=1)
+    return points / weights[:, None], weights / weights.sum()
 
 
 def tip_candidates(scene: Scene, samples: LesionSamples, rule: ApproachRule, radius_mm: float) -> Points:
@@ -148,9 +166,18 @@ def segment_distances(points_mm: Points, starts_mm: Points, ends_mm: Points) -> 
     return np.asarray(np.linalg.norm(r - t[..., None] * d[:, None, :], axis=-1))
 
 
+def deposit_reach_mm() -> float:
+    """How far from the tip a deposit fills the lesion, a hair more than its number says.
+
+    Lesion and tips lie on the voxels' even places: whether a sample exactly on the rim counts must not be left to
+    rounding, which differs between a patient and the same patient turned or mirrored.
+    """
+    return value("assumptions.approach_reach") + _HAIR_MM
+
+
 def deposit_tips(samples: LesionSamples, trajectory: Trajectory) -> npt.NDArray[np.float64]:
     """Depths (n,) at which the tip rests in turn: the target, then withdrawn step by step while still in the lesion."""
-    step, reach = value("assumptions.approach_withdrawal_step"), value("assumptions.approach_reach")
+    step, reach = value("assumptions.approach_withdrawal_step"), deposit_reach_mm()
     depths = np.arange(trajectory.length_mm, max(trajectory.length_mm - 8 * step, 0.0), -step)
     near = np.linalg.norm(samples.points_mm[None] - trajectory.point_at(depths)[:, None], axis=-1).min(axis=1)
     inside = near <= reach / 4
@@ -163,7 +190,7 @@ def covered(samples: LesionSamples, trajectory: Trajectory) -> npt.NDArray[np.bo
     """Samples (n,) within reach of the needle's deposits."""
     tips = trajectory.point_at(deposit_tips(samples, trajectory))
     distance = np.linalg.norm(samples.points_mm[None] - tips[:, None], axis=-1).min(axis=0)
-    return np.asarray(distance <= value("assumptions.approach_reach"))
+    return np.asarray(distance <= deposit_reach_mm())
 
 
 def planned_volume_ml(samples: LesionSamples, share: float) -> float:
@@ -199,7 +226,7 @@ def injections_for(samples: LesionSamples, trajectories: tuple[Trajectory, ...])
 def _shares(samples: LesionSamples, tips: Points) -> npt.NDArray[np.float64]:
     """Share (n,) of the reachable samples that each tip is nearest to."""
     distance = np.linalg.norm(samples.points_mm[None] - tips[:, None], axis=-1)
-    near = distance.min(axis=0) <= value("assumptions.approach_reach")
+    near = distance.min(axis=0) <= deposit_reach_mm()
     if not near.any():
         return np.full(len(tips), 1.0 / len(tips))
     return np.asarray(np.bincount(distance.argmin(axis=0)[near], minlength=len(tips)) / near.sum())

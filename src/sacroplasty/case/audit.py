@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sacroplasty.errors import CaseError
+from sacroplasty.errors import CaseError, InputError
 
 GENESIS = "0" * 64
 
@@ -33,19 +35,38 @@ def _digest(number: int, time: str, event: str, details: dict[str, Any], previou
 
 
 def append_entry(file: Path, event: str, details: dict[str, Any] | None = None) -> AuditEntry:
-    """Add one line, forced to disk before it returns."""
+    """Add one line, forced to disk before it returns; InputError, and the trail as it was, where that fails."""
     trail = read_trail(file)
     previous = trail[-1].sha256 if trail else GENESIS
     number, time = len(trail) + 1, datetime.now(UTC).isoformat(timespec="seconds")
     entry = AuditEntry(
         number, time, event, details or {}, previous, _digest(number, time, event, details or {}, previous)
     )
-    _drop_torn_line(file)
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry.__dict__, sort_keys=True, allow_nan=False) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    line = (json.dumps(entry.__dict__, sort_keys=True, allow_nan=False) + "\n").encode()
+    try:
+        _drop_torn_line(file)
+        _append_whole(file, line)
+    except OSError as error:
+        raise InputError(
+            "The audit trail cannot be extended",
+            got=error.strerror or str(error),
+            remedy="Free space or choose a folder that can be written",
+        ) from error
     return entry
+
+
+def _append_whole(file: Path, line: bytes) -> None:
+    """The line at the end of the file and forced to disk, or the file as long as it was."""
+    with file.open("ab", buffering=0) as stream:
+        end = stream.seek(0, os.SEEK_END)
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(stream.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(end)
+            raise
 
 
 def _drop_torn_line(file: Path) -> None:
@@ -60,18 +81,28 @@ def read_trail(file: Path) -> tuple[AuditEntry, ...]:
     """Every entry in order; a torn last line, as a power cut leaves it, is dropped."""
     if not file.exists():
         return ()
-    lines = file.read_text(encoding="utf-8").split("\n")
+    lines = file.read_bytes().split(b"\n")
     entries = []
     for number, line in enumerate(lines):
         if not line:
             continue
         try:
-            entries.append(AuditEntry(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            entries.append(_entry(json.loads(line.decode("utf-8"))))
+        except (ValueError, TypeError, RecursionError) as error:
             if number == len(lines) - 1:
                 break
             raise CaseError("The audit trail is not readable", got=f"line {number + 1}: {error}") from error
     return tuple(entries)
+
+
+def _entry(held: Any) -> AuditEntry:
+    entry = AuditEntry(**held)
+    texts = (entry.time, entry.event, entry.previous, entry.sha256)
+    if type(entry.number) is not int or not all(isinstance(t, str) for t in texts):
+        raise TypeError("a number or text of another kind")
+    if not isinstance(entry.details, dict) or not isinstance(entry.details.get("version", 0), int):
+        raise TypeError("details of another kind")
+    return entry
 
 
 def verify_trail(file: Path, head: str | None = None) -> tuple[AuditEntry, ...]:

@@ -11,7 +11,7 @@ from sacroplasty.anatomy import Anatomy
 from sacroplasty.cement import CementResult
 from sacroplasty.errors import CaseError
 from sacroplasty.fluoroscopy import Radiograph
-from sacroplasty.lesion import Lesion
+from sacroplasty.lesion import Lesion, Override, PatientFacts, Suitability, Verdict, assess_suitability
 from sacroplasty.plan import Finding, Plan
 from sacroplasty.space import Volume
 
@@ -23,7 +23,8 @@ RESULTS = ("ct", "anatomy", "lesions", "plans", "views", "cement")
 class Case:
     """A case as far as it has come; results not yet made are empty.
 
-    `source` holds where the CT came from (file name, hashes, reader's verdict); `notes` free facts about the patient.
+    `source` holds where the CT came from (file name, hashes, reader's verdict); `facts` what no image tells of the
+    patient, unknown where nobody said; `override` a decision to go on against the judgement.
     """
 
     name: str
@@ -34,11 +35,11 @@ class Case:
     plans: tuple[Plan, ...] = ()
     views: tuple[Radiograph, ...] = ()
     cement: CementResult | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    facts: PatientFacts = field(default_factory=PatientFacts)
+    override: Override | None = None
 
     def __post_init__(self) -> None:
-        for name in ("source", "notes"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        object.__setattr__(self, "source", MappingProxyType(dict(self.source)))
 
     @property
     def lesion(self) -> Lesion | None:
@@ -49,6 +50,19 @@ class Case:
     def plan(self) -> Plan | None:
         """The best feasible plan, else None."""
         return next((plan for plan in self.plans if plan.feasible), None)
+
+    @property
+    def suitability(self) -> Suitability | None:
+        """The judgement for facts, lesions and best plan; None before there is a lesion.
+
+        An override stays only while there is something to override.
+        """
+        if self.anatomy is None or not self.lesions:
+            return None
+        judged = assess_suitability(self.facts, self.anatomy, self.lesions, self.plan)
+        if self.override is None or judged.verdict is Verdict.SUITABLE:
+            return judged
+        return judged.overridden(self.override)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

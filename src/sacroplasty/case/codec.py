@@ -87,20 +87,37 @@ def _key(key: object) -> str:
 
 
 def decode(kind: Any, data: Any, source: ImageSource | None = None) -> Any:
-    """The value of type `kind` that `encode` wrote; unknown fields are ignored, so that newer cases still open."""
+    """The value of type `kind` that `encode` wrote; unknown fields are ignored, so that newer cases still open.
+
+    CaseError where the data do not fit the type: a field missing, of another kind, or not finite.
+    """
+    try:
+        return _decoded(kind, data, source)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        name = getattr(kind, "__name__", str(kind))
+        raise CaseError(
+            "A stored value does not fit what this version expects",
+            got=f"{name}: {error}"[:200],
+            remedy="Run the stage again, or restore the case from a backup",
+        ) from error
+
+
+def _decoded(kind: Any, data: Any, source: ImageSource | None) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any or kind is object:
         return data
     if origin in (typing.Union, types.UnionType):
         return _decode_union(arguments, data, source)
     if data is None:
+        if dataclasses.is_dataclass(kind):
+            raise ValueError(f"nothing where a {getattr(kind, '__name__', kind)} is expected")
         return math.nan if kind is float else None
     if origin is tuple:
         return _decode_tuple(arguments, data, source)
     if origin is list:
-        return [decode(arguments[0], item, source) for item in data]
+        return [_decoded(arguments[0], item, source) for item in data]
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return {decode(arguments[0], _int_key(arguments[0], k), source): decode(arguments[1], v, source)
+        return {_decoded(arguments[0], _int_key(arguments[0], k), source): _decoded(arguments[1], v, source)
                 for k, v in data.items()}  # fmt: skip
     if origin is np.ndarray or kind is np.ndarray:
         return _heavy(data, np.ndarray, source) if isinstance(data, dict) else np.asarray(data, dtype=np.float64)
@@ -117,13 +134,13 @@ def _decode_union(arguments: tuple[Any, ...], data: Any, source: ImageSource | N
     if data is None and type(None) in arguments:
         return None
     kinds = [kind for kind in arguments if kind is not type(None)]
-    return decode(kinds[0], data, source) if len(kinds) == 1 else data
+    return _decoded(kinds[0], data, source) if len(kinds) == 1 else data
 
 
 def _decode_tuple(arguments: tuple[Any, ...], data: Any, source: ImageSource | None) -> tuple[Any, ...]:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(decode(arguments[0], item, source) for item in data)
-    return tuple(decode(kind, item, source) for kind, item in zip(arguments, data, strict=True))
+        return tuple(_decoded(arguments[0], item, source) for item in data)
+    return tuple(_decoded(kind, item, source) for kind, item in zip(arguments, data, strict=True))
 
 
 def _decode_class(kind: type, data: Any, source: ImageSource | None) -> Any:
@@ -134,9 +151,14 @@ def _decode_class(kind: type, data: Any, source: ImageSource | None) -> Any:
     if dataclasses.is_dataclass(kind):
         hints = _hints(kind)
         known = {f.name for f in dataclasses.fields(kind) if f.init}
-        return kind(**{k: decode(hints[k], v, source) for k, v in data.items() if k in known})
+        return kind(**{k: _decoded(hints[k], v, source) for k, v in data.items() if k in known})
     if kind is float:
-        return float(data)
+        number = float(data)
+        if not math.isfinite(number):
+            raise ValueError(f"{data} is not finite")
+        return number
+    if kind is int and int(data) != data:
+        raise ValueError(f"{data!r} is not a whole number")
     if kind in (int, str, bool):
         return kind(data)
     raise CaseError("A stored field has a type this version cannot read", got=kind.__name__)

@@ -7,6 +7,7 @@ discards what a crash left behind.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -81,8 +82,9 @@ class CaseFolder:
             raise CaseError("The case folder is a file", got=str(path), remedy="Give another --out")
         if path.is_dir() and any(path.iterdir()) and not (path / INDEX).exists():
             raise CaseError("The folder is not empty and not a case", got=str(path), remedy="Give another --out")
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o700)
+        with _sentence("The case folder cannot be made"):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
         index = {"schema_version": SCHEMA_VERSION, "package_version": __version__, "name": name, "version": 0,
                  "stages": {}}  # fmt: skip
         _write_text(path / INDEX, to_json(index))
@@ -115,7 +117,9 @@ class CaseFolder:
         for leftover in (*self.path.glob(".*.new"), *self.path.glob(".*.old")):
             shutil.rmtree(leftover, ignore_errors=True)
         if self.index["version"] > self._told():
-            append_entry(self.path / AUDIT, "finished after a crash", {"version": self.index["version"]})
+            # On a disk that is still full the case must open all the same; it is told when there is room.
+            with contextlib.suppress(InputError):
+                append_entry(self.path / AUDIT, "finished after a crash", {"version": self.index["version"]})
 
     def _fresh(self, stage: str) -> Path:
         return self.path / f".{stage}.new"
@@ -148,35 +152,45 @@ class CaseFolder:
     def write(self, stage: str, fill: Callable[[Path], None], *, forget: tuple[str, ...] = (), **facts: object) -> None:
         """Store one stage: `fill(folder)` writes its files; stages in `forget` are removed in the same commit."""
         with self._only_writer():
-            fresh = self._fresh(stage)
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
-            try:
+            stages = {name: entry for name, entry in self.index["stages"].items() if name not in forget}
+            files = self._filled(stage, fill)
+            stages[stage] = {"files": files, "package_version": __version__, **facts}
+            index = {**self.index, "version": self.index["version"] + 1, "stages": stages}
+            self._commit(stage, index)
+            # From here on the result is stored, and opening the case finishes what fails.
+            self.index = index
+            with _sentence(f"The {stage} is stored, but the case could not be tidied up", "Open the case again"):
+                self._swap(stage)
+            for name in forget:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            details = {"version": index["version"], "files": files, "forgets": list(forget)}
+            append_entry(self.path / AUDIT, f"stage {stage}", details)
+
+    def _commit(self, stage: str, index: dict[str, Any]) -> None:
+        """Replace case.json; where that fails, the new stage folder goes, unless the new index got there."""
+        try:
+            _write_text(self.path / INDEX, to_json(index))
+        except BaseException:
+            if _read_index(self.path)["version"] != index["version"]:
+                shutil.rmtree(self._fresh(stage), ignore_errors=True)
+            raise
+
+    def _filled(self, stage: str, fill: Callable[[Path], None]) -> dict[str, str]:
+        """Hashes of the files of a new stage folder, all forced to disk; nothing is left of it where that fails."""
+        fresh = self._fresh(stage)
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            with _sentence(f"The {stage} cannot be stored"):
+                fresh.mkdir()
                 fill(fresh)
                 files = {str(f.relative_to(fresh)): file_sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
                 for name in files:
                     _sync(fresh / name)
                 _sync(fresh)
-            except OSError as error:
-                shutil.rmtree(fresh, ignore_errors=True)
-                raise InputError(
-                    f"The {stage} cannot be stored",
-                    got=error.strerror or str(error),
-                    remedy="Free space or choose a folder that can be written; what was there before is unchanged",
-                ) from error
-            except BaseException:
-                shutil.rmtree(fresh, ignore_errors=True)
-                raise
-            stages = {name: entry for name, entry in self.index["stages"].items() if name not in forget}
-            stages[stage] = {"files": files, "package_version": __version__, **facts}
-            index = {**self.index, "version": self.index["version"] + 1, "stages": stages}
-            _write_text(self.path / INDEX, to_json(index))
-            self.index = index
-            self._swap(stage)
-            for name in forget:
-                shutil.rmtree(self.path / name, ignore_errors=True)
-            details = {"version": index["version"], "files": files, "forgets": list(forget)}
-            append_entry(self.path / AUDIT, f"stage {stage}", details)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        return files
 
     def note(self, event: str, details: dict[str, Any]) -> None:
         """Put a decision, override or edit into the audit trail."""
@@ -236,15 +250,36 @@ def _matches(folder: Path, files: dict[str, str]) -> bool:
 
 
 @contextmanager
+def _sentence(what: str, remedy: str = "What was there before is unchanged") -> Iterator[None]:
+    """An error of the disk as InputError with what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise InputError(
+            what, got=got, remedy=f"Free space or choose a folder that can be written. {remedy}"
+        ) from error
+
+
+@contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time in this folder, across processes; the lock goes with the process that holds it."""
-    with (path / ".lock").open("w") as stream:
+    """One writer at a time in this folder, across processes; the lock goes with the process that holds it.
+
+    It is given back by name, because a process forked meanwhile would else keep it through the handle it inherited.
+    """
+    with _sentence("The case cannot be locked for writing"):
+        stream = (path / ".lock").open("w")
+    with stream:
         if sys.platform == "win32":
             import msvcrt
 
             msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
+            yield
+            return
+        import fcntl
 
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(stream, fcntl.LOCK_UN)

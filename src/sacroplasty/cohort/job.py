@@ -12,7 +12,17 @@ from sacroplasty.case import Case, from_json, to_json
 from sacroplasty.cohort.manifest import Job, known_options
 from sacroplasty.errors import InputError, SacroplastyError
 from sacroplasty.io import write_atomically
-from sacroplasty.workflow import STAGES, ReadParameters, create_case, load_case, run_stage
+from sacroplasty.workflow import (
+    FACTS,
+    STAGES,
+    FactsParameters,
+    ReadParameters,
+    create_case,
+    load_case,
+    read_facts,
+    run_stage,
+    store_facts,
+)
 
 Row = dict[str, Any]
 OK, FAILED = "ok", "failed"
@@ -30,6 +40,8 @@ def run_job(job: Job, out: str) -> Row:
         working.parent.mkdir(parents=True, exist_ok=True)
         parameters = _parameters(job)
         stored = create_case(working, job.ct, ReadParameters(**parameters.get("", {})), job.name)
+        if FACTS in parameters:
+            store_facts(stored, read_facts(FactsParameters(**parameters[FACTS]).facts or Path()))
         case = load_case(stored)
         for one in STAGES:
             # Where no approach is feasible there is nothing to show or to inject; the row says so.
@@ -79,7 +91,7 @@ def _parameters(job: Job) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, text in job.options.items():
         option = known[name]
-        if option.stage and option.stage not in job.stages:
+        if option.stage not in ("", FACTS, *job.stages):
             raise InputError(f"The option {name} belongs to the stage {option.stage}, which does not run", got=text)
         found.setdefault(option.stage, {})[option.field] = option.parsed(text)
     return found

@@ -17,7 +17,7 @@ from typing import Any
 from sacroplasty import __version__
 from sacroplasty.case import file_sha256
 from sacroplasty.errors import InputError
-from sacroplasty.workflow import STAGES, ReadParameters
+from sacroplasty.workflow import FACTS, STAGES, FactsParameters, ReadParameters, repeated
 
 # A case's name becomes a folder's.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -46,19 +46,24 @@ class Job:
 
 @dataclass(frozen=True)
 class Option:
-    """Where an option goes: its stage ("" for reading the CT), its field and the type it has there."""
+    """Where an option goes: its stage ("" for reading the CT, "facts" for the patient), its field and its type."""
 
     stage: str
     field: str
     kind: Any
+
+    @property
+    def is_path(self) -> bool:
+        """It names a file, or several."""
+        return Path in (self.kind, *typing.get_args(self.kind))
 
     def parsed(self, text: str) -> Any:
         """The option's value from text; several values are separated by semicolons."""
         kinds = [k for k in typing.get_args(self.kind) if k is not type(None)]
         kind = kinds[0] if isinstance(self.kind, types.UnionType) else self.kind
         try:
-            if typing.get_origin(kind) is tuple:
-                return tuple(part.strip() for part in text.split(";") if part.strip())
+            if (each := repeated(kind)) is not None:
+                return tuple(each(part) for part in values(text))
             if kind is bool:
                 return {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}[text.lower()]
             return kind(text)
@@ -66,10 +71,19 @@ class Option:
             raise InputError(f"The option {self.field} cannot be read", got=text) from None
 
 
+def values(text: str) -> tuple[str, ...]:
+    """The values of an option that may be repeated, separated by semicolons."""
+    return tuple(part.strip() for part in text.split(";") if part.strip())
+
+
 def known_options() -> dict[str, Option]:
     """Every option of `sacroplasty run` by its name there."""
     options = {}
-    for stage, kind in (("", ReadParameters), *((one.name, one.parameters) for one in STAGES)):
+    for stage, kind in (
+        ("", ReadParameters),
+        (FACTS, FactsParameters),
+        *((one.name, one.parameters) for one in STAGES),
+    ):
         hints = typing.get_type_hints(kind)
         for one in dataclasses.fields(kind):
             name = one.metadata["in_run"] or one.name
@@ -149,7 +163,7 @@ def _from_table(path: Path, stages: tuple[str, ...]) -> tuple[Job, ...]:
     for row in reader:
         cells = {key: (cell or "").strip() for key, cell in row.items() if key}
         options = {
-            key: str(_beside(path, cell)) if Path in (known[key].kind, *typing.get_args(known[key].kind)) else cell
+            key: ";".join(str(_beside(path, part)) for part in values(cell)) if known[key].is_path else cell
             for key, cell in cells.items() if key in known and cell
         }  # fmt: skip
         jobs.append(Job(cells["name"], _beside(path, cells["ct"]), stages, options))
@@ -166,9 +180,8 @@ def keyed(job: Job) -> Job:
     digest.update(_content(job.ct).encode())
     known = known_options()
     for name, text in sorted(job.options.items()):
-        option = known[name]
-        is_path = Path in (option.kind, *typing.get_args(option.kind))
-        digest.update(repr((name, _content(Path(text)) if is_path else text)).encode())
+        content = tuple(_content(Path(part)) for part in values(text)) if known[name].is_path else text
+        digest.update(repr((name, content)).encode())
     return dataclasses.replace(job, key=digest.hexdigest())
 
 

@@ -187,15 +187,20 @@ class View:
 
     @property
     def tilt_words(self) -> str:
-        """Where the detector stands, in the patient's directions: a sentence that no console convention can turn."""
+        """Where the detector stands, in the patient's directions: a sentence that no console convention can turn.
+
+        The direction it is nearest to, then how far it leans towards the others: the beam's angle in degrees to the
+        plane across each of them.
+        """
         toward = direction_of(self.primary_deg, self.secondary_deg)
         names = (("left", "right"), ("back", "front"), ("head", "feet"))
-        parts = [
-            f"{abs(c):.2f} {pair[0] if c > 0 else pair[1]}"
-            for c, pair in sorted(zip(toward, names, strict=True), key=lambda part: -abs(part[0]))
-            if abs(c) > 0.005
-        ]
-        return "detector towards the patient's " + ", ".join(parts)
+        (_, main), *others = sorted(
+            ((float(c), pair[0] if c > 0 else pair[1]) for c, pair in zip(toward, names, strict=True)),
+            key=lambda part: -abs(part[0]),
+        )
+        leans = [(np.degrees(np.arcsin(abs(c))), name) for c, name in others]
+        said = " and ".join(f"{degrees:.0f}° towards the {name}" for degrees, name in leans if degrees >= 0.5)
+        return f"detector at the patient's {main}{f', leaning {said}' if said else ''}"
 
 
 def _angle_words(primary_deg: float, secondary_deg: float) -> str:

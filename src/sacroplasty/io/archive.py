@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from sacroplasty.errors import GeometryError, InputError
 from sacroplasty.io.verdict import rejected
 
 MAXIMUM_MEMBERS = 20_000
@@ -38,7 +39,9 @@ def unpacked(path: Path, folder: Path) -> int:
                     if budget < 0:
                         raise rejected("SAC-G007", "The archive unpacks to far more data than its size promises")
                     out.write(block)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (MemoryError, InputError, GeometryError):
+        raise
+    except Exception as error:  # zipfile, tarfile and their decompressors raise many kinds on damaged archives
         remedy = "Pack the series again"
         raise rejected("SAC-G007", "The archive is damaged", got=str(error)[:120], remedy=remedy) from error
     return count
@@ -64,7 +67,7 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _require_tame(name: str, odd: bool) -> None:
     parts = name.replace("\\", "/").split("/")
-    if odd or name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+    if odd or not name or name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         raise rejected(
             "SAC-G007",
             "The archive holds links, devices or names that leave it",

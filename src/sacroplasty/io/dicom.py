@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 
+from sacroplasty.errors import GeometryError, InputError
 from sacroplasty.io.dicom_headers import Slice, read_headers, regular_files
 from sacroplasty.io.dicom_second import corners_by_gdcm
 from sacroplasty.io.dicom_stacks import SAME_PLACE_MM, Stack, chosen_stack, heights_mm, stacks_of, unreadable_remark
-from sacroplasty.io.gate import AIR_HU, UNIT_TOLERANCE
+from sacroplasty.io.dicom_values import rescaled
+from sacroplasty.io.gate import UNIT_TOLERANCE
 from sacroplasty.io.raw import Array, RawImage
 from sacroplasty.io.verdict import Remark, rejected
 from sacroplasty.space import Points
@@ -43,7 +46,7 @@ def load_dicom(path: Path, series: str | None = None, modality: str | None = Non
     stack, aside = chosen_stack(stacks, series, modality)
     _require_header(stack)
     planes, pixels, dropped = _decoded(stack)
-    array, padded = _rescaled(planes, pixels)
+    array, odd = rescaled(planes, pixels)
     first = planes[0]
     lossy = (Remark("SAC-G036", "The images are stored with lossy compression."),) if first.lossy else ()
     about = {
@@ -61,7 +64,7 @@ def load_dicom(path: Path, series: str | None = None, modality: str | None = Non
         second_step_mm=_steps(first)[1],
         origins_mm=np.array([p.position for p in planes], dtype=np.float64),
         modality=first.modality,
-        remarks=(*remarks, *aside, *dropped, *padded, *lossy, *_posture(first)),
+        remarks=(*remarks, *aside, *dropped, *odd, *lossy, *_posture(first)),
         about=about,
         second_corners_mm=corners_by_gdcm(planes, array.shape),
     )
@@ -138,8 +141,10 @@ def _pixels(path: Path) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.asarray(pydicom.dcmread(path).pixel_array)
-    except MemoryError:
+            ds = pydicom.dcmread(path)
+            _require_exact_end(ds, path)
+            return np.asarray(ds.pixel_array)
+    except (MemoryError, GeometryError, InputError):
         raise
     except Exception as error:  # decoders raise nearly anything
         raise rejected(
@@ -148,6 +153,21 @@ def _pixels(path: Path) -> Array:
             got=f"{type(error).__name__}: {error}"[:200],
             remedy="Export the series again, uncompressed",
         ) from error
+
+
+def _require_exact_end(ds: pydicom.Dataset, path: Path) -> None:
+    """A file of plain pixels ends with its last element; else bytes were put in or lost, and pixels may be shifted."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_deflated or syntax.is_compressed:
+        return
+    last = ds.get_item(max(ds.keys()))
+    # Sequences, which signatures after the pixels are, tell their end themselves.
+    if not isinstance(last, RawDataElement) or last.length == 0xFFFFFFFF:
+        return
+    end, size = last.value_tell + last.length, path.stat().st_size
+    if end != size:
+        what, got = f"{path.name} does not end with its last element", f"{size} bytes, {end} announced"
+        raise rejected("SAC-G003", what, got=got, remedy="Copy or export the series again")
 
 
 def _decoded(stack: Stack) -> tuple[list[Slice], list[Array], tuple[Remark, ...]]:
@@ -178,24 +198,3 @@ def _decoded(stack: Stack) -> tuple[list[Slice], list[Array], tuple[Remark, ...]
 
 def _digest(frame: Array) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(frame).tobytes()).digest()
-
-
-def _rescaled(planes: list[Slice], pixels: list[Array]) -> tuple[Array, tuple[Remark, ...]]:
-    """Values (i, j, k): int16 where slope and intercept are whole numbers, else float32; declared padding is air."""
-    rules = {(1.0 if p.slope is None else p.slope, p.intercept or 0.0) for p in planes}
-    whole = all(float(v).is_integer() for rule in rules for v in rule)
-    shape = (len(planes), *pixels[0].shape)
-    out = np.empty(shape, dtype=np.int16 if whole else np.float32)
-    padded = 0
-    for n, (plane, frame) in enumerate(zip(planes, pixels, strict=True)):
-        slope, intercept = 1.0 if plane.slope is None else plane.slope, plane.intercept or 0.0
-        values = frame.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        if plane.modality == "CT" and plane.padding is not None:
-            empty = (frame == plane.padding) & (values != AIR_HU)
-            padded += int(np.count_nonzero(empty))
-            values[empty] = AIR_HU
-        if whole and (values.max() > 32767 or values.min() < -32768):
-            raise rejected("SAC-G030", "Rescaled values leave the 16-bit range", got=f"up to {values.max():.0f}")
-        out[n] = values
-    remarks = (Remark("SAC-G035", f"{padded} voxels declared as padding set to {AIR_HU} HU."),) if padded else ()
-    return out.transpose(2, 1, 0), remarks

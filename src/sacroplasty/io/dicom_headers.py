@@ -104,7 +104,7 @@ def _looks_like_dicom(path: Path) -> bool:
 def slices_of(header: Dataset, path: Path) -> list[Slice]:
     """The image planes of one object; none for those without rows and columns (reports, plans).
 
-    Raises ValueError where the object is cut short.
+    Raises ValueError where the object is cut short, or describes another number of frames than it says it holds.
     """
     if not header.get("SOPClassUID"):
         raise ValueError("an object without a class is cut short")
@@ -113,6 +113,9 @@ def slices_of(header: Dataset, path: Path) -> list[Slice]:
     frames = header.get("PerFrameFunctionalGroupsSequence")
     if not frames:
         return [_slice(header, path, None, [header])]
+    announced = _numbers(header.get("NumberOfFrames"), 1)
+    if announced != (float(len(frames)),):
+        raise ValueError("not every frame is described")
     shared = list(header.get("SharedFunctionalGroupsSequence") or [])[:1]
     return [_slice(header, path, n, [frame, *shared, header]) for n, frame in enumerate(frames)]
 

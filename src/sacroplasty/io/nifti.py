@@ -25,7 +25,7 @@ from sacroplasty.space import Grid, LabelMap, Mask, Points, Volume
 # A larger file than this, after decompression, is not one CT of a pelvis.
 MAXIMUM_BYTES = 3_000_000_000
 # Corners further apart than this under sform and qform are a conflict, mm.
-FORM_TOLERANCE_MM = 0.5
+FORM_TOLERANCE_MM = 0.1
 # Code of a plain comment among NIfTI header extensions.
 _COMMENT = 6
 _LABEL_ELEMENT = re.compile(r'<Label[^>]*\bKey="(\d{1,5})"[^>]*>\s*(?:<!\[CDATA\[)?([\w .-]{1,80})')
@@ -159,10 +159,7 @@ def _scaled(image: Any, raw: bytes) -> Array:
     if not np.isfinite([slope, intercept]).all() or abs(slope) > 1e4 or abs(intercept) > 1e5:
         got, remedy = f"slope {slope:g}, intercept {intercept:g}", "Convert the image from DICOM again"
         raise rejected("SAC-G030", "The rescale rule is not plausible", got=got, remedy=remedy)
-    announced = float(np.prod([float(n) for n in image.shape])) * image.get_data_dtype().itemsize
-    if announced > len(raw):
-        got, remedy = f"{len(raw)} of {announced:.0f} bytes", "Copy or export it again"
-        raise rejected("SAC-G003", "The image ends before its last voxel", got=got, remedy=remedy)
+    _require_exact_length(image, raw)
     try:
         stored = np.asarray(image.dataobj.get_unscaled())
     except (OSError, ValueError) as error:
@@ -171,6 +168,18 @@ def _scaled(image: Any, raw: bytes) -> Array:
     if slope == 1.0 and intercept == 0.0:
         return stored
     return np.asarray(stored.astype(np.float32) * np.float32(slope) + np.float32(intercept))
+
+
+def _require_exact_length(image: Any, raw: bytes) -> None:
+    """The file must end with its last voxel: where it goes on, bytes were put in and the voxels may be shifted."""
+    voxels = float(np.prod([float(n) for n in image.shape])) * image.get_data_dtype().itemsize
+    announced = float(image.dataobj.offset) + voxels
+    if announced != len(raw):
+        what = (
+            "The image ends before its last voxel" if announced > len(raw) else "The file goes on after its last voxel"
+        )
+        got, remedy = f"{len(raw)} bytes, {announced:.0f} announced", "Copy or export it again"
+        raise rejected("SAC-G003", what, got=got, remedy=remedy)
 
 
 def _own_comment(header: Any) -> dict[str, Any]:

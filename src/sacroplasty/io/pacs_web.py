@@ -93,10 +93,17 @@ def find_web_series(archive: WebArchive, *, patient_id: str, most: int = 500) ->
     link, answer = _ask(archive, "GET", path, Accept="application/dicom+json")
     with closing(link):
         raw = _whole(answer, archive.timeout_s)
+    return series_listed(raw, patient_id)
+
+
+def series_listed(raw: bytes, patient_id: str) -> tuple[SeriesFound, ...]:
+    """The series of one patient in an archive's answer; others are left out, and an odd answer is refused."""
     try:
         entries = [Dataset.from_json(entry) for entry in json.loads(raw or b"[]")]
         found = tuple(_series(entry, patient_id) for entry in entries)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises nearly anything on odd values
         raise rejected("SAC-G090", "The archive's answer is not DICOM JSON", got=type(error).__name__) from error
     return tuple(s for s in found if s.patient_id == patient_id.strip())
 

@@ -51,6 +51,8 @@ CODES = MappingProxyType({
     "SAC-G035": (Verdict.ACCEPT, "padding outside the scan replaced by air"),
     "SAC-G036": (Verdict.WARN, "lossy compression"),
     "SAC-G037": (Verdict.WARN, "patient position unknown or unusual"),
+    "SAC-G038": (Verdict.WARN, "the rescale rule changes between slices"),
+    "SAC-G039": (Verdict.WARN, "declared padding lies among values of a body and was not applied"),
     "SAC-G040": (Verdict.REJECT, "sform and qform disagree"),
     "SAC-G041": (Verdict.REJECT, "no sform or qform: orientation unknown"),
     "SAC-G042": (Verdict.WARN, "units of the coordinates not stated, taken as mm"),

@@ -24,6 +24,7 @@ from sacroplasty.lesion.facts import (
     PriorTherapy,
     Therapy,
 )
+from sacroplasty.lesion.facts_sheet import empty_sheet, facts_from_sheet
 from sacroplasty.lesion.fracture import find_fractures
 from sacroplasty.lesion.growth import lesion_from_click
 from sacroplasty.lesion.lesion import Fracture, FractureKind, Integrity, Lesion, LesionKind, Wall
@@ -39,6 +40,7 @@ from sacroplasty.lesion.measurements import (
 )
 from sacroplasty.lesion.pain import Mechanism, PainMechanism, dermatomes_of, pain_mechanism
 from sacroplasty.lesion.published import PUBLISHED, ZHANG_2_OVERRIDE_REASON
+from sacroplasty.lesion.several import treated_first
 from sacroplasty.lesion.sins import SinsScore, sins
 from sacroplasty.lesion.statements import Bearing, Statement
 from sacroplasty.lesion.suitability import Suitability, Verdict, assess_suitability
@@ -81,6 +83,8 @@ __all__ = [
     "centre_offset",
     "dermatomes_of",
     "distances_to_nerves",
+    "empty_sheet",
+    "facts_from_sheet",
     "find_fractures",
     "find_lesions",
     "hiatus_margin_mm",
@@ -93,4 +97,5 @@ __all__ = [
     "pain_mechanism",
     "sins",
     "skin_to_lesion",
+    "treated_first",
 ]

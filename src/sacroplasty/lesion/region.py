@@ -34,12 +34,16 @@ def distance_mm(inside: Bools, spacing_mm: float) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The box of the sacrum on the anatomy's grid: HU (i, j, k), labels, and the sacral coordinates of every voxel."""
+    """The box of the sacrum on the anatomy's grid: HU (i, j, k), labels, and the sacral coordinates of every voxel.
+
+    `coarsest_mm` is the longest edge of the CT's own voxels, most often the slice: finer detail was not measured.
+    """
 
     anatomy: Anatomy
     box: Box
     hu: npt.NDArray[np.float32]
     labels: LabelMap
+    coarsest_mm: float
 
     @property
     def grid(self) -> Grid:
@@ -153,4 +157,4 @@ def region_of(ct: Volume, anatomy: Anatomy, extra_mm: npt.ArrayLike | None = Non
     box = anatomy.labels.grid.box_around(points, MARGIN_MM)
     labels = anatomy.labels.cropped(box)
     hu = ct.cropped(box) if ct.grid.same_as(anatomy.labels.grid) else ct.resampled(labels.grid)
-    return Region(anatomy, box, np.asarray(hu.array, dtype=np.float32), labels)
+    return Region(anatomy, box, np.asarray(hu.array, dtype=np.float32), labels, max(ct.grid.spacing_mm))

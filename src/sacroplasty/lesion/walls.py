@@ -63,9 +63,10 @@ def assess_walls(ct: Volume, anatomy: Anatomy, mask: Mask) -> tuple[Wall, ...]:
 def walls_of(region: Region, lesion: Bools) -> tuple[Wall, ...]:
     """The state of every wall that a lesion abuts, worst first; `lesion` (i, j, k) is on the region's grid.
 
-    A wall is breached from `assumptions.breach_area` mm² on of cortex gone in
-    one patch; thinned where the abutted part is clearly below the yardstick; unclear where even healthy cortex of that
-    wall cannot be told from soft tissue in this scan. Raises AnatomyError where there is no surface.
+    A wall is breached from `assumptions.breach_area` mm² on of cortex gone in one patch that is at least a slice wide;
+    thinned where the abutted part is clearly below the yardstick; unclear where the patch is smaller than a slice could
+    show, or where even healthy cortex of that wall cannot be told from soft tissue in this scan. Raises AnatomyError
+    where there is no surface.
     """
     surface = surface_of(region)
     reach = value("assumptions.wall_reach_mm")
@@ -94,11 +95,16 @@ def _wall(region: Region, surface: Surface, name: str, near: Bools, away: Bools)
     unsure = float((healthy < gone_below).mean()) > value("assumptions.wall_unclear_fraction")
     if unsure or middle < value("assumptions.lesion_contrast_hu"):
         return Wall(name, Integrity.UNCLEAR, 0.0, area, _worst(surface, here))
-    gone = _patches(region, surface, here & (surface.peak_hu < gone_below))
+    smallest = value("assumptions.breach_area")
+    missing = here & (surface.peak_hu < gone_below)
+    gone = _patches(region, surface, missing, max(smallest, region.coarsest_mm**2))
     lost = float(surface.areas_mm2[gone].sum())
     if lost > 0:
         return Wall(name, Integrity.BREACHED, lost, area, _worst(surface, gone), surface.points_mm[gone])
-    thin = _patches(region, surface, here & (surface.peak_hu < thin_below))
+    doubtful = _patches(region, surface, missing, smallest)
+    if doubtful.any():
+        return Wall(name, Integrity.UNCLEAR, 0.0, area, _worst(surface, doubtful))
+    thin = _patches(region, surface, here & (surface.peak_hu < thin_below), smallest)
     state = Integrity.THINNED if thin.any() else Integrity.INTACT
     return Wall(name, state, 0.0, area, _worst(surface, thin if thin.any() else here))
 
@@ -115,14 +121,14 @@ def _yardstick(surface: Surface, name: str, away: Bools) -> npt.NDArray[np.float
     return surface.peak_hu[sample]
 
 
-def _patches(region: Region, surface: Surface, marked: Bools) -> Bools:
-    """Those marked surface voxels that form connected patches as large as a breach."""
+def _patches(region: Region, surface: Surface, marked: Bools, smallest_mm2: float) -> Bools:
+    """Those marked surface voxels that form connected patches of at least this area."""
     grid = np.zeros(region.grid.shape, np.bool_)
     grid[tuple(surface.index[marked].T)] = True
     parts, count = ndimage.label(grid, np.ones((3, 3, 3)))
     part = parts[tuple(surface.index.T)]
     area = np.bincount(part, surface.areas_mm2, minlength=count + 1)
-    large = area >= value("assumptions.breach_area")
+    large = area >= smallest_mm2
     large[0] = False
     return np.asarray(large[part] & marked)
 

@@ -6,6 +6,7 @@ from sacroplasty.report.export import FORMATS, export_case
 from sacroplasty.report.html import to_html
 from sacroplasty.report.pdf import to_pdf
 from sacroplasty.report.plan_report import plan_document, summary
+from sacroplasty.report.suitability_section import describe_suitability, suitability_section
 from sacroplasty.report.write import write_report
 
 __all__ = [
@@ -17,8 +18,10 @@ __all__ = [
     "Section",
     "Table",
     "citations",
+    "describe_suitability",
     "export_case",
     "plan_document",
+    "suitability_section",
     "summary",
     "to_html",
     "to_pdf",

@@ -18,7 +18,7 @@ from sacroplasty import __version__
 from sacroplasty.errors import GeometryError
 from sacroplasty.lesion import Lesion
 from sacroplasty.plan import NeedlePlan, Plan
-from sacroplasty.report.dicom_source import MANUFACTURER, MODEL, SERIES_PREFIX, stamped, uid_of
+from sacroplasty.report.dicom_source import BODY_PART, MANUFACTURER, MODEL, SERIES_PREFIX, stamped, uid_of
 from sacroplasty.space import LabelMap, Mask
 
 _SCT = codes.SCT
@@ -76,6 +76,8 @@ def segmentation(
     organization = uid_of("dimensions", key)
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
+    # Who made it is required, though it may be empty; highdicom leaves the element out.
+    made.ContentCreatorName = ""
     stamped(made, when)
     return made
 
@@ -238,6 +240,7 @@ def secondary_capture(
     ds = _object(SecondaryCaptureImageStorage, key, source[0], "OT", 103, description)
     ds.SeriesInstanceUID = uid_of("pictures", source[0].StudyInstanceUID)
     ds.InstanceNumber, ds.PatientOrientation, ds.ImageType = number, "", ["DERIVED", "SECONDARY"]
+    ds.BodyPartExamined = BODY_PART
     ds.Rows, ds.Columns = picture.shape[:2]
     ds.SamplesPerPixel = 1 if picture.ndim == 2 else 3
     ds.PhotometricInterpretation = "MONOCHROME2" if picture.ndim == 2 else "RGB"

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from sacroplasty import __version__
 from sacroplasty.errors import GeometryError
 from sacroplasty.plan import Plan, Trajectory
-from sacroplasty.report.dicom_source import MANUFACTURER, MODEL, SERIES_PREFIX, stamped, uid_of
+from sacroplasty.report.dicom_source import BODY_PART, MANUFACTURER, MODEL, SERIES_PREFIX, stamped, uid_of
 
 _LAYER = "NEEDLES"
 # A bone window, HU.
@@ -60,6 +60,7 @@ def presentation_state(
         presentation_lut_transformation=hd.PresentationLUTTransformation(presentation_lut_shape="IDENTITY"),
         series_description=(SERIES_PREFIX + "needles on the CT")[:64],
     )
+    made.BodyPartExamined = BODY_PART
     stamped(made, when)
     return made
 

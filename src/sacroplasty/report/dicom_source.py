@@ -18,6 +18,8 @@ from sacroplasty.space import Volume
 
 MANUFACTURER = "sacroplasty"
 MODEL = "sacroplasty (research, not for clinical use)"
+# Not a paired part of the body, so no object needs to state a laterality.
+BODY_PART = "PELVIS"
 SERIES_PREFIX = "RESEARCH - NOT FOR CLINICAL USE - "
 
 
@@ -119,7 +121,7 @@ def _ct_image(ct: Volume, k: int, who: Identity, at: datetime, uids: tuple[str, 
     _patient(ds, who, at)
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber, ds.AcquisitionNumber = "CT", 1, k + 1, 1
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
-    ds.SeriesDescription = (SERIES_PREFIX + "CT")[:64]
+    ds.SeriesDescription, ds.BodyPartExamined = (SERIES_PREFIX + "CT")[:64], BODY_PART
     ds.Manufacturer, ds.ManufacturerModelName, ds.SoftwareVersions = MANUFACTURER, MODEL, __version__
     ds.ImageComments = NOT_FOR_CLINICAL_USE
     ds.PatientPosition, ds.PositionReferenceIndicator, ds.KVP = "", "", None

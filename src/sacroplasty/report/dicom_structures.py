@@ -34,6 +34,7 @@ def structure_set(masks: Mapping[str, Mask], source: Sequence[Dataset], when: da
     ds.SeriesDescription = (SERIES_PREFIX + "structures")[:64]
     ds.Manufacturer, ds.ManufacturerModelName, ds.SoftwareVersions = MANUFACTURER, MODEL, __version__
     ds.StructureSetLabel, ds.StructureSetDate, ds.StructureSetTime, ds.OperatorsName = "SACROPLASTY", "", "", ""
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = first.FrameOfReferenceUID, ""
     ds.ReferencedFrameOfReferenceSequence = [_frame(source)]
     ds.StructureSetROISequence, ds.ROIContourSequence, ds.RTROIObservationsSequence = [], [], []
     for number, (name, mask) in enumerate(masks.items(), start=1):

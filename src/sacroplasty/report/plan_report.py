@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sacroplasty import NOT_FOR_CLINICAL_USE, __version__
 from sacroplasty.case import Case
-from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Clearance, Finding, NeedlePlan, Plan, Severity
+from sacroplasty.lesion import Lesion, Verdict
+from sacroplasty.plan import Clearance, DenisZone, Finding, NeedlePlan, Plan, Severity
 from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
 from sacroplasty.report.fluoroscopy_section import fluoroscopy_section
 from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures
+from sacroplasty.report.suitability_section import suitability_section
 
 _UNITS = (("_mm2", "mm²"), ("_mm", "mm"), ("_ml_s", "mL/s"), ("_ml", "mL"), ("_deg", "°"), ("_hu", "HU"), ("_s", "s"))
 
@@ -63,12 +64,23 @@ def decision_sentences(case: Case) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def suitability_sentence(case: Case) -> tuple[str, ...]:
+    """The judgement in one sentence, with its first reason where it is not in favour; nothing without a lesion."""
+    judged = case.suitability
+    if judged is None:
+        return ()
+    gone_on = " An override is recorded." if judged.override else ""
+    reasons = f": {judged.reasons[0]}" if judged.verdict in {Verdict.UNSUITABLE, Verdict.CORRECT_FIRST} else ""
+    return (f"Suitability: {judged.verdict}{reasons}.{gone_on}".replace("..", "."),)
+
+
 def summary(case: Case) -> dict[str, Any]:
     """What the command line prints: sentences, plans in order, findings that need a decision."""
     grave = [f.message for f in case.findings if f.severity in {Severity.WARNING, Severity.BLOCKER}]
+    warnings = [f"WARNING: {message}" for message in dict.fromkeys(grave)]
     return {
         "name": case.name,
-        "sentences": [*decision_sentences(case), *(f"WARNING: {message}" for message in dict.fromkeys(grave))],
+        "sentences": [*decision_sentences(case), *suitability_sentence(case), *warnings],
         "plans": [
             {"approach": p.approach.value, "side": p.side.value, "feasible": p.feasible, "rank": p.rank,
              "reasons": list(p.reasons)}
@@ -81,9 +93,27 @@ def _measures(caption: str, measures: Mapping[str, float]) -> Table:
     return Table(("Measure", "Value"), tuple(spoken(k, v) for k, v in measures.items()), caption)
 
 
+def _shares(shares: Mapping[Any, float]) -> str:
+    """Levels or zones with their share of a lesion."""
+    named = ((one.name.lower() if isinstance(one, DenisZone) else str(one), share) for one, share in shares.items())
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in named)
+
+
+def _further_lesions(lesions: Sequence[Lesion]) -> tuple[Block, ...]:
+    """A table of the lesions that are not treated in this plan; nothing where there is one lesion only."""
+    if not lesions:
+        return ()
+    rows = tuple(
+        (str(number), one.kind.value, f"{one.volume_ml:.1f}", _point(one.centre_mm), _shares(one.levels),
+         ", ".join(wall.name.replace("_", " ") for wall in one.breached) or "none")
+        for number, one in enumerate(lesions, start=2)
+    )  # fmt: skip
+    heads = ("Lesion", "Kind", "mL", "Centre, LPS mm", "Levels", "Walls destroyed")
+    return (Table(heads, rows, "Further lesions, not treated in this plan"),)
+
+
 def _lesion_section(case: Case, lesion: Lesion) -> Section:
-    levels = ", ".join(f"{level} {100 * share:.0f} %" for level, share in lesion.levels.items())
-    zones = ", ".join(f"{zone.name.lower()} {100 * share:.0f} %" for zone, share in lesion.zones.items())
+    levels, zones = _shares(lesion.levels), _shares(lesion.zones)
     kind = f"{'Synthetic lesion. ' if lesion.synthetic else ''}{lesion.kind.value} lesion"
     words = [f"{kind[0].upper()}{kind[1:]} of {lesion.volume_ml:.1f} mL at {_point(lesion.centre_mm)} mm (LPS)"]
     if levels:
@@ -102,7 +132,7 @@ def _lesion_section(case: Case, lesion: Lesion) -> Section:
         blocks.append(Table(("Wall", "State", "Gone, mm²", "Next to the lesion, mm²"), walls, "Walls of the bone"))
     if lesion.measures:
         blocks.append(_measures("Numbers behind the lesion", lesion.measures))
-    return Section("Lesion", tuple(blocks))
+    return Section("Lesion", (*blocks, *_further_lesions(case.lesions[1:])))
 
 
 def _approaches_section(plans: tuple[Plan, ...]) -> Section:
@@ -209,10 +239,15 @@ def gate_remarks(case: Case) -> tuple[Remark, ...]:
 
 def plan_document(case: Case, evidence_keys: Iterable[str] = ()) -> Document:
     """The whole report of a case as far as it has come."""
-    sections = [Section("Decision", (*(Paragraph(s) for s in decision_sentences(case)), *gate_remarks(case),
-                                     *remarks(case.findings, Severity.CAUTION)))]  # fmt: skip
+    sentences = (Paragraph(s) for s in (*decision_sentences(case), *suitability_sentence(case)))
+    sections = [Section("Decision", (*sentences, *gate_remarks(case), *remarks(case.findings, Severity.CAUTION)))]
     if case.lesion is not None:
         sections.append(_lesion_section(case, case.lesion))
+    judged = case.suitability
+    if judged is not None:
+        sections.append(suitability_section(case, judged))
+        evidence_keys = sorted({*evidence_keys, *(key for s in judged.statements for key in s.evidence),
+                                *(key for a in judged.alternatives for key in a.evidence)})  # fmt: skip
     plan = case.plan
     if plan is not None:
         sections += [_measurement_section(plan), _plan_section(case, plan)]

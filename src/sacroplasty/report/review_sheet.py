@@ -44,6 +44,7 @@ from sacroplasty.report.imaging import (
     png,
     sacral_coronal,
 )
+from sacroplasty.report.suitability_section import describe_suitability
 from sacroplasty.space import Volume
 
 LESION, SACRUM, CANAL, TUNNEL, BREACH, LEVEL, NEEDLE, FRACTURE = (
@@ -245,15 +246,3 @@ def describe_lesion(lesion: Lesion) -> list[str]:
         gone = f", {wall.breach_area_mm2:.0f} mm² gone" if wall.integrity is Integrity.BREACHED else ""
         lines.append(f"  {wall.name}: {wall.integrity}{gone}, {wall.to_hold_mm2:.0f} mm² to hold")
     return lines
-
-
-def describe_suitability(suitability: Suitability) -> list[str]:
-    """Verdict, reasons, override, and what is still to be asked, in lines."""
-    lines = [f"Suitability: {suitability.verdict}", *(f"  {reason}" for reason in suitability.reasons)]
-    if suitability.override is not None:
-        o = suitability.override
-        lines.append(f"Override by {o.by}, {o.when}: {o.reason}")
-    if suitability.sins is not None:
-        lines.append(f"SINS: {suitability.sins.describe()}")
-    lines.append(f"Pain mechanism: {suitability.pain.mechanism}")
-    return [*lines, "To be asked:", *(f"  {question}" for question in suitability.questions)]

@@ -16,8 +16,8 @@ from sacroplasty.io import read_mask
 from sacroplasty.plan import Finding, Level, Point, Severity, Side, State
 from sacroplasty.space import LabelMap, Mask
 from sacroplasty.workflow import Progress, downstream, load_case, made_from, stage
+from sacroplasty.workstation.casebook import Casebook, revision_of
 from sacroplasty.workstation.jobs import Job
-from sacroplasty.workstation.library import Library, revision_of
 from sacroplasty.workstation.working import WorkingFolder
 
 # Structures inside the sacrum are derived from the bones; drawn ones are taken as they are.
@@ -26,11 +26,11 @@ INSIDE = frozenset({"canal", "root_tunnel", "si_joint_left", "si_joint_right", "
 _POINTED_MM = 1.0
 
 
-def draw(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def draw(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """The anatomy with one structure as drawn: bones, vessels and bowel lead to everything else anew."""
     assert job.case is not None
     name = job.arguments["structure"]
-    folder = WorkingFolder.begin(library.open(job.case).path)
+    folder = WorkingFolder.begin(casebook.open(job.case).path)
     case = load_case(folder)
     anatomy: Anatomy = case.require("anatomy")
     mask = read_mask(Path(job.arguments["mask"]))
@@ -41,7 +41,7 @@ def draw(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
             found = with_drawn_inside(anatomy, labels, name)
         else:
             found = segment(case.ct, _outside(labels), progress=progress)
-    return keep(library, folder, found, keys, f"{name} drawn by hand", {"structure": name})
+    return keep(casebook, folder, found, keys, f"{name} drawn by hand", {"structure": name})
 
 
 def drawn(labels: LabelMap, name: str, mask: Mask) -> LabelMap:
@@ -73,15 +73,15 @@ def with_drawn_inside(anatomy: Anatomy, labels: LabelMap, name: str) -> Anatomy:
     return anatomy.with_(labels=labels, findings=(*others, remark), confidences=sure)
 
 
-def move(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def move(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """The anatomy with places where a person put them."""
     assert job.case is not None
-    folder = WorkingFolder.begin(library.open(job.case).path)
+    folder = WorkingFolder.begin(casebook.open(job.case).path)
     progress(0.2, "Moving the places")
     with collected() as keys:
         found = moved(load_case(folder).require("anatomy"), job.arguments)
     details = {name: job.arguments[name] for name in ("foramina", "landmarks", "hiatus_apex_mm", "reason")}
-    return keep(library, folder, found, keys, "places moved by hand", details)
+    return keep(casebook, folder, found, keys, "places moved by hand", details)
 
 
 def moved(anatomy: Anatomy, wanted: Mapping[str, Any]) -> Anatomy:
@@ -130,7 +130,7 @@ def _moved_hiatus(anatomy: Anatomy, apex: Point) -> Hiatus:
 
 
 def keep(
-    library: Library, folder: WorkingFolder, anatomy: Anatomy, keys: set[str], event: str, details: dict[str, Any]
+    casebook: Casebook, folder: WorkingFolder, anatomy: Anatomy, keys: set[str], event: str, details: dict[str, Any]
 ) -> dict[str, Any]:
     """Store a corrected anatomy with what was done to it."""
     entry = folder.index["stages"]["segment"]
@@ -140,4 +140,4 @@ def keep(
         evidence=sorted({*keys, *entry.get("evidence", ())}), made_from=made_from(folder, stage("segment")),
     )  # fmt: skip
     folder.note(event, details)
-    return {"case": folder.path.name, "revision": revision_of(library.open(folder.path.name))}
+    return {"case": folder.path.name, "revision": revision_of(casebook.open(folder.path.name))}

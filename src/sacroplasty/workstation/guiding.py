@@ -6,7 +6,6 @@ A session is a folder: `session.json` and the shots are written once; `registrat
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from sacroplasty.case import CaseFolder, decode, encode
+from sacroplasty.case import CaseFolder, decode, encode, from_json
 from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
 from sacroplasty.fluoroscopy import (
@@ -35,8 +34,8 @@ from sacroplasty.fluoroscopy.registration import rigid
 from sacroplasty.plan import NeedlePlan, Trajectory, as_point
 from sacroplasty.space import Points
 from sacroplasty.workflow import Progress, load_case, require_plan
+from sacroplasty.workstation.casebook import Casebook, digest_of
 from sacroplasty.workstation.jobs import Job, now, write_json
-from sacroplasty.workstation.library import Library, digest_of
 from sacroplasty.workstation.refusals import not_there
 
 _SESSION = re.compile(r"[0-9a-f]{12}")
@@ -46,23 +45,23 @@ _MEMORY_BYTES, _TIME_S = 6_000_000_000, 120.0
 _PIXELS = 512
 
 
-def folder_of(library: Library, case: str, session: str) -> Path:
+def folder_of(casebook: Casebook, case: str, session: str) -> Path:
     """A session's folder; 404 where there is none."""
-    path = library.state / "guidance" / case / session
+    path = casebook.state / "guidance" / case / session
     if not _SESSION.fullmatch(session) or not (path / "session.json").is_file():
         raise not_there("There is no such guidance session", got=repr(session[:40]))
     return path
 
 
-def sessions(library: Library, case: str) -> list[str]:
+def sessions(casebook: Casebook, case: str) -> list[str]:
     """Every session of a case, newest first."""
-    found = (library.state / "guidance" / case).glob("*/session.json")
+    found = (casebook.state / "guidance" / case).glob("*/session.json")
     return [path.parent.name for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
 
 
 def read_json(path: Path) -> Any:
     """A file of a session, or None where it is not there yet."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return from_json(path.read_text(encoding="utf-8"), path.name) if path.is_file() else None
 
 
 def shots_of(folder: Path) -> tuple[Radiograph, ...]:
@@ -85,9 +84,11 @@ def frame_of(view: View) -> Display:
     return Display(np.zeros((1, 1, 3), dtype=np.uint8), view, is_mirrored(view), 1)
 
 
-def _new(library: Library, case: CaseFolder, shots: tuple[Radiograph, ...], simulated: bool, truth: Any = None) -> str:
+def _new(
+    casebook: Casebook, case: CaseFolder, shots: tuple[Radiograph, ...], simulated: bool, truth: Any = None
+) -> str:
     identifier = secrets.token_hex(6)
-    folder = library.state / "guidance" / case.path.name / identifier
+    folder = casebook.state / "guidance" / case.path.name / identifier
     folder.mkdir(parents=True, mode=0o700)
     for n, shot in enumerate(shots):
         np.save(folder / f"{n}.npy", shot.signal, allow_pickle=False)
@@ -99,10 +100,10 @@ def _new(library: Library, case: CaseFolder, shots: tuple[Radiograph, ...], simu
     return identifier
 
 
-def simulate(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def simulate(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """Shots of a patient who lies otherwise than planned, with a needle that missed; by how much is kept aside."""
     assert job.case is not None
-    given, folder = job.arguments, library.open(job.case)
+    given, folder = job.arguments, casebook.open(job.case)
     progress(0.1, "Loading the case")
     case = load_case(folder)
     plan = require_plan(case)
@@ -119,7 +120,7 @@ def simulate(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
         shot = render(case.ct, view.registered(rig), [needle], seed=given["seed"] + n)
         shots.append(Radiograph(shot.signal, view))
     truth = {"tip_mm": list(needle.tip_mm), "direction": needle.trajectory.direction.tolist()}
-    return {"case": job.case, "session": _new(library, folder, tuple(shots), True, truth)}
+    return {"case": job.case, "session": _new(casebook, folder, tuple(shots), True, truth)}
 
 
 def missed(planned: NeedlePlan, random: np.random.Generator, depth_mm: float | None) -> NeedlePlan:
@@ -132,13 +133,13 @@ def missed(planned: NeedlePlan, random: np.random.Generator, depth_mm: float | N
     return replace(planned, trajectory=off.moved(target_mm=off.point_at(deep)))
 
 
-def read(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def read(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """Shots from XA or RF files; the geometry of each is in its header, the isocentre is given."""
     from sacroplasty.io.child import limit
 
     assert job.case is not None
     limit(_MEMORY_BYTES, _TIME_S)
-    folder = library.open(job.case)
+    folder = casebook.open(job.case)
     files = sorted(Path(job.arguments["source"]).iterdir())
     if len(files) < 2:
         raise InputError("Guidance needs two shots at least", got=str(len(files)), remedy="Take a second view")
@@ -146,7 +147,7 @@ def read(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
     for n, path in enumerate(files):
         progress(n / len(files), f"Reading shot {n + 1}")
         shots.append(shot_from_file(path, job.arguments["isocentre_mm"]))
-    return {"case": job.case, "session": _new(library, folder, tuple(shots), False)}
+    return {"case": job.case, "session": _new(casebook, folder, tuple(shots), False)}
 
 
 def shot_from_file(path: Path, isocentre_mm: Any) -> Radiograph:
@@ -169,12 +170,12 @@ def shot_from_file(path: Path, isocentre_mm: Any) -> Radiograph:
     return Radiograph(share.astype(np.float32), view, simulated=False)
 
 
-def find_patient(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def find_patient(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """Where the patient of the CT lies in the shots of a session."""
     assert job.case is not None
-    folder = folder_of(library, job.case, job.arguments["session"])
+    folder = folder_of(casebook, job.case, job.arguments["session"])
     progress(0.05, "Loading the CT")
-    case = load_case(library.open(job.case))
+    case = load_case(casebook.open(job.case))
     shots = shots_of(folder)
     start = None
     if job.arguments["landmarks"]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sacroplasty.case import CaseFolder, from_json, to_json
 from sacroplasty.io import write_atomically
 from sacroplasty.space import Grid, Volume
-from sacroplasty.workstation.library import Library, digest_of, stored_json
+from sacroplasty.workstation.casebook import Casebook, digest_of, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.warm import Warm
 
@@ -24,6 +24,10 @@ from sacroplasty.workstation.warm import Warm
 COARSEST_VOXELS = 400_000
 # Fast compression: the way to the page is short.
 _COMPRESSION = 1
+# Counts up when these files or their description change: files of an older program are made anew.
+_FORMAT = 2
+# What an MRI is shown between.
+_MR_WINDOW_PERCENT = (1.0, 99.5)
 _STAGE_OF = {"ct": "images", "labels": "segment", "mr": "segment",
              "cement_arrival": "cement", "cement_fraction": "cement",
              "venogram": "venogram"}  # fmt: skip
@@ -41,24 +45,24 @@ class _Image:
 
 
 class Images:
-    """The images of the cases of a library; files under `library.state`, replaced when their stage changes."""
+    """The images of the cases of a casebook; files under `casebook.state`, replaced when their stage changes."""
 
-    def __init__(self, library: Library, warm: Warm) -> None:
-        self.library, self.warm = library, warm
+    def __init__(self, casebook: Casebook, warm: Warm) -> None:
+        self.casebook, self.warm = casebook, warm
         self._making: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def names(self, folder: CaseFolder) -> tuple[str, ...]:
         """Every image that the case has."""
         found = [name for name, stage in _STAGE_OF.items() if folder.has(stage)]
-        if "mr" in found and "mr" not in stored_json(self.library, folder.path.name, "segment")["maps"]:
+        if "mr" in found and "mr" not in stored_json(self.casebook, folder.path.name, "segment")["maps"]:
             found.remove("mr")
         if folder.has("lesion"):
-            found += [f"lesion-{n}" for n in range(1, len(stored_json(self.library, folder.path.name, "lesion")) + 1)]
+            found += [f"lesion-{n}" for n in range(1, len(stored_json(self.casebook, folder.path.name, "lesion")) + 1)]
         return tuple(found)
 
     def described(self, identifier: str) -> list[dict[str, Any]]:
         """What the page needs to know before it fetches."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         return [self.one(identifier, name) for name in self.names(folder)]
 
     def one(self, identifier: str, name: str) -> dict[str, Any]:
@@ -75,18 +79,21 @@ class Images:
 
     def _place(self, identifier: str, name: str) -> Path:
         """The folder of an image's files, named by the content they were made from; 404 where there is no image."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         stage = _stage(name)
         if stage is None or not folder.has(stage):
             raise not_there("The case has no such image", got=repr(name[:40]))
-        return self.library.state / "display" / identifier / f"{name}-{digest_of(folder, stage)}"
+        return self.casebook.state / "display" / identifier / f"{name}-{_FORMAT}{digest_of(folder, stage)}"
 
     def _described(self, identifier: str, name: str) -> dict[str, Any]:
         image = self._image(identifier, name)
-        low, high = (float(image.array.min()), float(image.array.max())) if image.array.size else (0.0, 0.0)
+        seen = image.array[np.isfinite(image.array)] if image.kind == "mr" else image.array
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+        # A few bright voxels of an MRI would leave everything else dark.
+        window = np.percentile(seen, _MR_WINDOW_PERCENT).tolist() if image.kind == "mr" and seen.size else [low, high]
         return {
             "name": name, "kind": image.kind, "unit": image.unit, "type": _wire(image.array).name,
-            "lowest": low, "highest": high, "names": image.names, "present": _present(image),
+            "lowest": low, "highest": high, "window": window, "names": image.names, "present": _present(image),
             "levels": [_level(identifier, name, n, grid, _wire(image.array)) for n, grid in enumerate(_grids(image))],
         }  # fmt: skip
 
@@ -132,7 +139,9 @@ class Images:
             maps = warm.anatomy(identifier).maps
             if "mr" not in maps:
                 raise not_there("The case has no MRI", remedy="Give one with the anatomy")
-            return _Image("mr", maps["mr"].unit, maps["mr"].array, maps["mr"].grid, {})
+            # The map is 0 where the MRI does not reach; nothing seen is not dark tissue.
+            seen = np.where(maps["mr"].array == 0, np.nan, maps["mr"].array)
+            return _Image("mr", maps["mr"].unit, seen.astype(np.float32), maps["mr"].grid, {})
         if name == "venogram":
             cloud = warm.venogram(identifier).concentration
             return _Image("contrast", "1", cloud.array, cloud.grid, {})

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sacroplasty.case import from_json, to_json
+from sacroplasty.errors import CaseError
 from sacroplasty.io import write_atomically
 from sacroplasty.workstation.refusals import CONFLICT, TOO_MANY, Refused, not_there
 
@@ -88,9 +89,10 @@ def write_json(path: Path, data: object) -> None:
 
 
 def _read(path: Path) -> Any:
+    """A file of a job; None where it is not there or is damaged."""
     try:
         return from_json(path.read_text(encoding="utf-8"), path.name)
-    except OSError:
+    except (OSError, UnicodeDecodeError, CaseError):
         return None
 
 
@@ -136,9 +138,10 @@ class Jobs:
         """Jobs of earlier runs; what ran when the server died has ended or was interrupted."""
         for path in sorted(self.folder.glob(f"*/{_JOB}")):
             data = _read(path)
-            if not isinstance(data, dict):
+            try:
+                job = Job(**{**data, "state": JobState(data["state"])})
+            except (TypeError, KeyError, ValueError):  # a damaged or foreign file keeps nobody from the other jobs
                 continue
-            job = Job(**{**data, "state": JobState(data["state"])})
             self._jobs[job.id] = job
             if job.state is JobState.RUNNING:
                 self._finish(job.id, JobState.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""What every route works with: the library, the queue, what lies in memory, the listeners."""
+"""What every route works with: the casebook, the queue, what lies in memory, the listeners."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastapi import Depends, Header, Request
 from fastapi import Path as InPath
 
 from sacroplasty.errors import SacroplastyError
+from sacroplasty.workstation.casebook import IDENTIFIER, Casebook, revision_of
 from sacroplasty.workstation.images import Images
 from sacroplasty.workstation.jobs import Job, Jobs, JobState
-from sacroplasty.workstation.library import IDENTIFIER, Library, revision_of
 from sacroplasty.workstation.refusals import Refused
 from sacroplasty.workstation.surfaces import Surfaces
 from sacroplasty.workstation.warm import Warm
@@ -65,29 +65,29 @@ class Station:
     """One running workstation over one folder of cases."""
 
     def __init__(self, root: Path, setup: Setup | None = None, workers: int = 1) -> None:
-        self.library = Library(root)
+        self.casebook = Casebook(root)
         self.setup = setup or Setup()
-        self.warm = Warm(self.library)
-        self.images = Images(self.library, self.warm)
-        self.surfaces = Surfaces(self.library, self.warm, self.images)
+        self.warm = Warm(self.casebook)
+        self.images = Images(self.casebook, self.warm)
+        self.surfaces = Surfaces(self.casebook, self.warm, self.images)
         self.listeners = Listeners()
-        for identifier in self.library.identifiers():
+        for identifier in self.casebook.identifiers():
             # A case that cannot be read is listed with the reason; it keeps nobody from the others.
             with suppress(SacroplastyError):
-                self.library.recover(identifier)
-        self.jobs = Jobs(self.library.state / "jobs", self.library.root, workers, self._heard)
+                self.casebook.recover(identifier)
+        self.jobs = Jobs(self.casebook.state / "jobs", self.casebook.root, workers, self._heard)
 
     def _heard(self, job: Job) -> None:
         self.listeners.tell("job", job.shown())
-        if not job.state.over or job.case is None or job.case not in self.library.identifiers():
+        if not job.state.over or job.case is None or job.case not in self.casebook.identifiers():
             return
         if job.state is not JobState.DONE:
-            self.library.recover(job.case)
+            self.casebook.recover(job.case)
         self.changed(job.case)
 
     def changed(self, identifier: str) -> int:
         """Tell every window the case's revision, and return it."""
-        revision = revision_of(self.library.open(identifier))
+        revision = revision_of(self.casebook.open(identifier))
         self.listeners.tell("case", {"case": identifier, "revision": revision})
         return revision
 

@@ -10,20 +10,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import trimesh
+from scipy import sparse
 
 from sacroplasty.case import CaseFolder
 from sacroplasty.io import write_atomically
 from sacroplasty.report.surface import surface_of
 from sacroplasty.space import Mask, Points
+from sacroplasty.workstation.casebook import Casebook, digest_of, stored_json
 from sacroplasty.workstation.images import Images, forget_older
-from sacroplasty.workstation.library import Library, digest_of, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.warm import Warm
 
 MAGIC, VERSION = b"SPMS", 1
 # Smoothing that keeps the volume: voxel steps vanish, the wall moves by a fraction of a voxel.
 _SMOOTHING_STEPS = 10
+# Taubin's weights: the second undoes the shrinking of the first.
+_SHRINK, _GROW = 0.5, -0.53
+# Counts up when the meshes of the same mask change: files of an older program are made anew.
+_FORMAT = 2
 # The skin needs no detail.
 _SKIN_MM = 4.0
 _MARGIN_MM = 3.0
@@ -39,15 +43,15 @@ _VESSEL = ("vessel", "#0072B2")
 
 
 class Surfaces:
-    """Meshes of a library's cases, made once and kept as files under `library.state`."""
+    """Meshes of a casebook's cases, made once and kept as files under `casebook.state`."""
 
-    def __init__(self, library: Library, warm: Warm, images: Images) -> None:
-        self.library, self.warm, self.images = library, warm, images
+    def __init__(self, casebook: Casebook, warm: Warm, images: Images) -> None:
+        self.casebook, self.warm, self.images = casebook, warm, images
         self._making: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def described(self, identifier: str) -> list[dict[str, Any]]:
         """Every surface that the case can show."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         found: list[dict[str, Any]] = []
 
         def add(name: str, kind: str, colour: str, simulated: bool = False) -> None:
@@ -59,7 +63,7 @@ class Surfaces:
                 add(name, *_KINDS.get(name, _VESSEL))
             add("skin", "skin", "#E8C9B0")
         if folder.has("lesion"):
-            for n in range(1, len(stored_json(self.library, identifier, "lesion")) + 1):
+            for n in range(1, len(stored_json(self.casebook, identifier, "lesion")) + 1):
                 add(f"lesion-{n}", "lesion", "#D55E00")
         if folder.has("cement"):
             add("cement", "cement", "#FFFFFF", simulated=True)
@@ -72,11 +76,11 @@ class Surfaces:
 
     def file(self, identifier: str, name: str) -> Path:
         """The gzip file of one surface; 404 where there is nothing of this name."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         known = {one["name"] for one in self.described(identifier)}
         if name not in known:
             raise not_there("The case has no such surface", got=repr(name[:40]))
-        place = self.library.state / "display" / identifier / f"mesh-{name}-{_digest(folder, name)}"
+        place = self.casebook.state / "display" / identifier / f"mesh-{name}-{_FORMAT}{_digest(folder, name)}"
         path = place / "mesh.gz"
         with self._making[str(path)]:
             if not path.is_file():
@@ -113,11 +117,25 @@ def smooth_surface(mask: Mask) -> tuple[Points, npt.NDArray[np.int64]]:
     """Vertices (n, 3) in LPS mm and outward triangles (m, 3) of a mask, without voxel steps; empty where it is."""
     if mask.is_empty():
         return np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64)
-    part = mask.cropped(mask.grid.box_around(mask.points_mm(), _MARGIN_MM))
-    vertices, faces = surface_of(part)
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    trimesh.smoothing.filter_taubin(mesh, iterations=_SMOOTHING_STEPS)
-    return np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    vertices, faces = surface_of(mask.cropped(mask.grid.box_around(mask.points_mm(), _MARGIN_MM)))
+    return smoothed(vertices, faces), faces
+
+
+def smoothed(vertices: Points, faces: npt.NDArray[np.int64]) -> Points:
+    """The vertices (n, 3) moved by Taubin's two steps: towards the mean of their neighbours, then a little back.
+
+    Taubin, A signal processing approach to fair surface design, SIGGRAPH 1995. The weights of every vertex sum to one,
+    so that a mesh is smoothed alike wherever it lies.
+    """
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    ends = np.concatenate([edges, edges[:, ::-1]])
+    joined = sparse.csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(vertices),) * 2)
+    joined.data[:] = 1.0
+    mean = sparse.diags_array(1.0 / np.asarray(joined.sum(axis=1)).ravel()) @ joined
+    points = np.array(vertices, dtype=np.float64)
+    for step in range(_SMOOTHING_STEPS):
+        points += (_SHRINK, _GROW)[step % 2] * (mean @ points - points)
+    return points
 
 
 def packed(vertices: Points, faces: npt.NDArray[np.int64]) -> bytes:

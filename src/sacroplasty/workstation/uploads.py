@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from sacroplasty.errors import InputError
 from sacroplasty.space import Grid, Mask
-from sacroplasty.workstation.library import Library
+from sacroplasty.workstation.casebook import Casebook
 from sacroplasty.workstation.refusals import TOO_MANY, Refused, not_there
 
 # Endings that tell the readers what a file is; everything else is stored as a DICOM file.
@@ -26,9 +26,9 @@ _UPLOAD = re.compile(r"[0-9a-f]{16}")
 MOST_UPLOADS, MOST_FILES, LARGEST_BYTES = 32, 6000, 4_000_000_000
 
 
-def begun(library: Library) -> str:
+def begun(casebook: Casebook) -> str:
     """A new, empty upload; 429 where too many wait."""
-    folder = library.state / "uploads"
+    folder = casebook.state / "uploads"
     folder.mkdir(exist_ok=True, mode=0o700)
     if sum(1 for _ in folder.iterdir()) >= MOST_UPLOADS:
         oldest = min(folder.iterdir(), key=lambda one: one.stat().st_mtime)
@@ -38,9 +38,9 @@ def begun(library: Library) -> str:
     return identifier
 
 
-def folder_of(library: Library, upload: str) -> Path:
+def folder_of(casebook: Casebook, upload: str) -> Path:
     """Where an upload lies; 404 where there is none."""
-    path = library.state / "uploads" / upload
+    path = casebook.state / "uploads" / upload
     if not _UPLOAD.fullmatch(upload) or not path.is_dir():
         raise not_there("There is no such upload", got=repr(upload[:40]))
     return path

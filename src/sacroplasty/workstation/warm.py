@@ -15,7 +15,7 @@ from sacroplasty.lesion import Lesion
 from sacroplasty.plan import Plan
 from sacroplasty.space import Points, Volume
 from sacroplasty.workflow import STAGES, result_types
-from sacroplasty.workstation.library import Library, digest_of
+from sacroplasty.workstation.casebook import Casebook, digest_of
 from sacroplasty.workstation.refusals import not_there
 
 # Cases kept: one on the screen and one to compare with.
@@ -25,8 +25,8 @@ KEPT = 2
 class Warm:
     """Values of the latest cases by case, name and content; safe for many threads, and each value is made once."""
 
-    def __init__(self, library: Library, kept: int = KEPT) -> None:
-        self.library, self.kept = library, kept
+    def __init__(self, casebook: Casebook, kept: int = KEPT) -> None:
+        self.casebook, self.kept = casebook, kept
         self._values: OrderedDict[str, dict[str, tuple[str, Any]]] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -57,7 +57,7 @@ class Warm:
 
     def stage(self, identifier: str, stage: str) -> Any:
         """The stored value of a stage; 404 where it was not run."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         if not folder.has(stage):
             raise not_there(f"The case has no {stage} yet", remedy=f"Run the stage {stage} first")
         return self.value(identifier, stage, digest_of(folder, stage), lambda: _read(folder, stage))
@@ -92,18 +92,18 @@ class Warm:
 
     def tissues(self, identifier: str) -> Tissues:
         """The CT taken apart for projecting."""
-        digest = digest_of(self.library.open(identifier), "images")
+        digest = digest_of(self.casebook.open(identifier), "images")
         return cast(Tissues, self.value(identifier, "tissues", digest, lambda: Tissues.of(self.ct(identifier))))
 
     def skin(self, identifier: str) -> Points:
         """Points on the skin, for collisions of the C-arm."""
-        digest = digest_of(self.library.open(identifier), "segment")
+        digest = digest_of(self.casebook.open(identifier), "segment")
         body = self.anatomy(identifier).body
         return cast(Points, self.value(identifier, "skin", digest, lambda: body_surface(body)))
 
     def case(self, identifier: str) -> Case:
         """The case as far as it has come, from the values kept here."""
-        folder = self.library.open(identifier)
+        folder = self.casebook.open(identifier)
         case = Case(
             folder.index["name"], self.ct(identifier), source=folder.index["stages"]["images"].get("source", {})
         )

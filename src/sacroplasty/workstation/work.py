@@ -15,15 +15,16 @@ from sacroplasty.workflow import (
     demo_case,
     load_case,
     made_from,
+    repeated,
     require_plan,
     run_stage,
     stage,
 )
+from sacroplasty.workstation.casebook import Casebook, revision_of
 from sacroplasty.workstation.jobs import Job
-from sacroplasty.workstation.library import Library, revision_of
 from sacroplasty.workstation.working import WorkingFolder
 
-Work = Callable[[Library, Job, Progress], dict[str, Any]]
+Work = Callable[[Casebook, Job, Progress], dict[str, Any]]
 
 
 def parameters_of(name: str, values: dict[str, Any]) -> Any:
@@ -35,8 +36,8 @@ def parameters_of(name: str, values: dict[str, Any]) -> Any:
         if one.name not in values or values[one.name] is None:
             continue
         content = values[one.name]
-        if isinstance(one.default, tuple):
-            content = tuple(str(part) for part in (content if isinstance(content, list) else [content]))
+        if (each := repeated(hints[one.name])) is not None:
+            content = tuple(each(str(part)) for part in (content if isinstance(content, list) else [content]))
         elif Path in get_args(hints[one.name]):
             content = Path(content)
         elif isinstance(one.default, int) and not isinstance(content, int):
@@ -49,20 +50,20 @@ def parameters_of(name: str, values: dict[str, Any]) -> Any:
     return kind(**given)
 
 
-def _ended(library: Library, job: Job) -> dict[str, Any]:
+def _ended(casebook: Casebook, job: Job) -> dict[str, Any]:
     assert job.case is not None
-    return {"case": job.case, "revision": revision_of(library.open(job.case))}
+    return {"case": job.case, "revision": revision_of(casebook.open(job.case))}
 
 
-def run_one(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def run_one(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """One stage."""
     assert job.case is not None
-    name, folder = job.arguments["stage"], WorkingFolder.begin(library.open(job.case).path)
+    name, folder = job.arguments["stage"], WorkingFolder.begin(casebook.open(job.case).path)
     if name == "venogram":
         _venogram(folder, progress)
     else:
         run_stage(folder, name, parameters_of(name, job.arguments["parameters"]), progress)
-    return _ended(library, job)
+    return _ended(casebook, job)
 
 
 def _venogram(folder: WorkingFolder, progress: Progress) -> None:
@@ -78,10 +79,10 @@ def _venogram(folder: WorkingFolder, progress: Progress) -> None:
     folder.write_value("venogram", result, evidence=sorted(keys), made_from=made_from(folder, likeness))
 
 
-def run_missing(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def run_missing(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """Every stage that is missing, in order; views and cement are left out where no approach is feasible."""
     assert job.case is not None
-    folder = WorkingFolder.begin(library.open(job.case).path)
+    folder = WorkingFolder.begin(casebook.open(job.case).path)
     case = load_case(folder)
     missing = [one for one in STAGES if not folder.has(one.name)]
     for number, one in enumerate(missing):
@@ -94,27 +95,27 @@ def run_missing(library: Library, job: Job, progress: Progress) -> dict[str, Any
         part(0.0, one.help)
         given = parameters_of(one.name, job.arguments.get("parameters", {}).get(one.name, {}))
         case = run_stage(folder, one.name, given, part, case)
-    return _ended(library, job)
+    return _ended(casebook, job)
 
 
-def make_demo(library: Library, job: Job, progress: Progress) -> dict[str, Any]:
+def make_demo(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any]:
     """A digital patient with every stage."""
     assert job.case is not None
-    path = library.root / job.case
+    path = casebook.root / job.case
     labels, mask = path / "bone_labels.nii.gz", path / "lesion_mask.nii.gz"
     if labels.exists() and mask.exists() and (path / "case.json").exists():
         given = {"segment": {"labels": str(labels)}, "lesion": {"mask": str(mask)}}
-        return run_missing(library, dataclasses.replace(job, arguments={"parameters": given}), progress)
+        return run_missing(casebook, dataclasses.replace(job, arguments={"parameters": given}), progress)
     demo_case(job.arguments["name"], path, progress)
-    return _ended(library, job)
+    return _ended(casebook, job)
 
 
 # Where the work of each kind is found; imported when it is done, so that a click does not wait for what it needs not.
 WORK: dict[str, str] = {
     "stage": "work:run_one", "run": "work:run_missing", "demo": "work:make_demo", "inspect": "transfer:inspect_source",
-    "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send", "draw": "correcting:draw",
-    "move": "correcting:move", "simulate shots": "guiding:simulate", "read shots": "guiding:read",
-    "register": "guiding:find_patient", "later ct": "transfer:compare_later",
+    "fetch": "transfer:fetch", "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send",
+    "draw": "correcting:draw", "move": "correcting:move", "simulate shots": "guiding:simulate",
+    "read shots": "guiding:read", "register": "guiding:find_patient", "later ct": "transfer:compare_later",
 }  # fmt: skip
 # Work after which the case looks otherwise.
 CHANGING = frozenset({"run", "demo", "import", "draw"})
@@ -122,23 +123,23 @@ CHANGING = frozenset({"run", "demo", "import", "draw"})
 
 def perform(root: Path, job: Job, progress: Progress) -> dict[str, Any]:
     """Do a job's work; the result is what the page needs to go on, and what it will draw lies ready."""
-    library = Library(root)
+    casebook = Casebook(root)
     module, _, function = WORK[job.kind].partition(":")
     work: Work = getattr(import_module(f"sacroplasty.workstation.{module}"), function)
-    result = work(library, job, progress)
+    result = work(casebook, job, progress)
     if job.case is not None and job.kind in CHANGING:
         progress(0.99, "Preparing the pictures")
-        prepare(library, job.case)
+        prepare(casebook, job.case)
     return result
 
 
-def prepare(library: Library, case: str) -> None:
+def prepare(casebook: Casebook, case: str) -> None:
     """Make the files that the page draws, so that looking at the case computes nothing."""
     from sacroplasty.workstation.images import Images
     from sacroplasty.workstation.surfaces import Surfaces
     from sacroplasty.workstation.warm import Warm
 
-    warm = Warm(library)
-    images = Images(library, warm)
+    warm = Warm(casebook)
+    images = Images(casebook, warm)
     images.prepare(case)
-    Surfaces(library, warm, images).prepare(case)
+    Surfaces(casebook, warm, images).prepare(case)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sacroplasty.case import CaseFolder
 from sacroplasty.errors import CaseError
 from sacroplasty.workflow import STAGES, downstream
-from sacroplasty.workstation.library import Library, digest_of
+from sacroplasty.workstation.casebook import Casebook, digest_of
 
 
 class WorkingFolder(CaseFolder):
@@ -25,7 +25,7 @@ class WorkingFolder(CaseFolder):
 
     def write(self, stage: str, fill: Callable[[Path], None], *, forget: tuple[str, ...] = (), **facts: object) -> None:
         """Store the result of a stage, unless one of the results behind it was changed meanwhile."""
-        current = Library(self.path.parent).open(self.path.name)
+        current = Casebook(self.path.parent).open(self.path.name)
         source = facts.get("made_from")
         used = tuple(str(name) for name in source) if isinstance(source, dict) else ()
         if digest_of(current, *used) != digest_of(self, *used):

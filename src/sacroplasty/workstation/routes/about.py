@@ -62,7 +62,7 @@ def about(here: Here) -> dict[str, Any]:
         "window_presets": [{"name": n, "centre_hu": c, "width_hu": w} for n, (c, w) in WINDOWS.items()],
         "schedules": {name: [encode(one) for one in schedule(name)] for name in SCHEDULES},
         "choices": {name: [member.value for member in kind] for name, kind in _CHOICES.items()},
-        "demo_cases": list(DEMO_CASES), "archives": sorted(archives_of(here.library.root)),
+        "demo_cases": list(DEMO_CASES), "archives": sorted(archives_of(here.casebook.root)),
         "folders": sorted(here.setup.folders),
     }  # fmt: skip
 
@@ -70,5 +70,5 @@ def about(here: Here) -> dict[str, Any]:
 @router.post("/demo", status_code=202)
 def demo(here: Here, body: Demo) -> dict[str, Any]:
     """Make a digital patient and run every stage."""
-    here.library.new_path(body.id)
+    here.casebook.new_path(body.id)
     return here.jobs.submit("demo", body.id, f"digital patient {body.name}", {"name": body.name}).shown()

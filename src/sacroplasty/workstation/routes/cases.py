@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse
 from sacroplasty.case import AUDIT, CaseFolder, read_trail, verify_trail
 from sacroplasty.errors import CaseError
 from sacroplasty.workflow import STAGES, evidence_keys, made_from, stage
-from sacroplasty.workstation.library import INDEX, Library, require_revision, revision_from, revision_of, stored_json
+from sacroplasty.workstation.casebook import INDEX, Casebook, require_revision, revision_from, revision_of, stored_json
 from sacroplasty.workstation.refusals import UNPROCESSABLE, Refused, not_there
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
 
@@ -46,18 +46,18 @@ def extra_made_from(folder: CaseFolder, name: str) -> dict[str, str]:
     return made_from(folder, replace(stage("cement"), name=name, needs=EXTRA_STAGES[name]))
 
 
-def decision_of(library: Library, folder: CaseFolder) -> str:
+def decision_of(casebook: Casebook, folder: CaseFolder) -> str:
     """The plan that leads, in a few words."""
     if not folder.has("plan"):
         return ""
-    plans = stored_json(library, folder.path.name, "plan")
+    plans = stored_json(casebook, folder.path.name, "plan")
     chosen = next((plan for plan in plans if plan["feasible"]), None)
     return f"{chosen['approach']}, {chosen['side']}, {chosen['target_level']}" if chosen else "no feasible approach"
 
 
 def summary(here: Station, identifier: str) -> dict[str, Any]:
     """One line of the list of cases."""
-    folder = here.library.open(identifier)
+    folder = here.casebook.open(identifier)
     source = folder.index["stages"].get("images", {}).get("source", {})
     job = here.jobs.on_case(identifier)
     changed = datetime.fromtimestamp((folder.path / INDEX).stat().st_mtime, UTC)
@@ -65,7 +65,7 @@ def summary(here: Station, identifier: str) -> dict[str, Any]:
         "id": identifier, "name": folder.index["name"], "revision": revision_of(folder),
         "stages": [name for name in ("images", *(one.name for one in STAGES), *EXTRA_STAGES) if folder.has(name)],
         "simulated": bool(source.get("simulated", False)), "verdict": source.get("verdict"),
-        "changed_at": changed.isoformat(timespec="seconds"), "decision": decision_of(here.library, folder),
+        "changed_at": changed.isoformat(timespec="seconds"), "decision": decision_of(here.casebook, folder),
         "running_job": job.id if job else None,
     }  # fmt: skip
 
@@ -74,7 +74,7 @@ def summary(here: Station, identifier: str) -> dict[str, Any]:
 def cases(here: Here) -> dict[str, Any]:
     """Every case; one that cannot be read is listed with the reason."""
     found = []
-    for identifier in here.library.identifiers():
+    for identifier in here.casebook.identifiers():
         try:
             found.append(summary(here, identifier))
         except CaseError as error:
@@ -85,10 +85,11 @@ def cases(here: Here) -> dict[str, Any]:
 @router.get("/cases/{case}")
 def case(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """One case with its source, decision, findings and what is out of date. Computes nothing."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     source = dict(folder.index["stages"].get("images", {}).get("source", {}))
     accepted = source.get("acknowledged", ())
-    remarks = [{"code": code, "message": words, "acknowledged": code in accepted}
+    everything = "all" in accepted
+    remarks = [{"code": code, "message": words, "acknowledged": everything or code in accepted}
                for code, words in (_pair(remark) for remark in source.get("remarks", ()))]  # fmt: skip
     response.headers.update(etag(revision_of(folder)))
     return {
@@ -107,7 +108,7 @@ def findings_of(here: Station, folder: CaseFolder) -> list[dict[str, Any]]:
     for name in ("segment", "lesion", "plan", "cement"):
         if not folder.has(name):
             continue
-        data = stored_json(here.library, folder.path.name, name)
+        data = stored_json(here.casebook, folder.path.name, name)
         holders = data if isinstance(data, list) else [data]
         if name == "plan":
             holders = [plan for plan in holders if plan["feasible"]][:1]
@@ -118,7 +119,7 @@ def findings_of(here: Station, folder: CaseFolder) -> list[dict[str, Any]]:
 @router.get("/cases/{case}/audit")
 def audit(here: Here, case: CaseId) -> dict[str, Any]:
     """The hash-chained trail; `unbroken` is false where somebody edited it."""
-    path = here.library.open(case).path / AUDIT
+    path = here.casebook.open(case).path / AUDIT
     try:
         trail, unbroken = verify_trail(path), True
     except CaseError:
@@ -132,7 +133,7 @@ def cited(here: Here, case: CaseId) -> dict[str, Any]:
     """The source of every number that the case used."""
     from sacroplasty.report import citations
 
-    return {"lines": list(citations(evidence_keys(here.library.open(case))))}
+    return {"lines": list(citations(evidence_keys(here.casebook.open(case))))}
 
 
 @router.get("/cases/{case}/report.{kind}", response_class=FileResponse)
@@ -140,7 +141,7 @@ def report(here: Here, case: CaseId, kind: str) -> FileResponse:
     """The stored report, `html` or `pdf`."""
     if kind not in _REPORTS:
         raise not_there("The report is html or pdf", got=repr(kind[:20]))
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     path = folder.file("report", f"report.{kind}")
     return FileResponse(path, media_type=_REPORTS[kind], headers={"content-security-policy": REPORT_POLICY})
 
@@ -169,7 +170,7 @@ def run(
 
 def queued(here: Station, case: str, if_match: str | None, kind: str, title: str, arguments: dict[str, Any]) -> Any:
     """A job that will change a case, after checking the revision that the page has seen."""
-    require_revision(here.library.open(case), revision_from(if_match))
+    require_revision(here.casebook.open(case), revision_from(if_match))
     return here.jobs.submit(kind, case, title, arguments).shown()
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from fastapi import APIRouter, Response
 
 from sacroplasty.case import CaseFolder
-from sacroplasty.workstation.library import revision_of, stored_json
+from sacroplasty.workstation.casebook import revision_of, stored_json
 from sacroplasty.workstation.routes.cases import stale_stages
 from sacroplasty.workstation.station import CaseId, Here, Station, etag
 
@@ -17,7 +17,7 @@ _IMAGES = {"saturation", "cement_fraction", "arrival_ml", "compartment_labels", 
 
 def _stored(here: Station, folder: CaseFolder, stage: str, response: Response) -> dict[str, Any]:
     """A stored result without its images, and whether what it was made from has changed since."""
-    stored = cast(dict[str, Any], stored_json(here.library, folder.path.name, stage))
+    stored = cast(dict[str, Any], stored_json(here.casebook, folder.path.name, stage))
     response.headers.update(etag(revision_of(folder)))
     kept = {name: content for name, content in stored.items() if name not in _IMAGES}
     return {**kept, "simulated": True, "stale": stage in stale_stages(folder)}
@@ -26,7 +26,7 @@ def _stored(here: Station, folder: CaseFolder, stage: str, response: Response) -
 @router.get("/cases/{case}/cement")
 def cement(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """The injection as stored, with alarms in the order of time."""
-    found = _stored(here, here.library.open(case), "cement", response)
+    found = _stored(here, here.casebook.open(case), "cement", response)
     return {**found, "alarms": alarms(found)}
 
 
@@ -52,4 +52,4 @@ def _time_at(moments: list[dict[str, Any]], injected_ml: float) -> float | None:
 @router.get("/cases/{case}/venogram")
 def venogram(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """The venogram as stored."""
-    return _stored(here, here.library.open(case), "venogram", response)
+    return _stored(here, here.casebook.open(case), "venogram", response)

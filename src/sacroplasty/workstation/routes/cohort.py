@@ -47,9 +47,9 @@ def _row(patient: Patient, case: str | None) -> dict[str, Any]:
 def rows(here: Station) -> list[dict[str, Any]]:
     """One row per case, then the papers' patients; a case that cannot be read says why."""
     found: list[dict[str, Any]] = []
-    for identifier in here.library.identifiers():
+    for identifier in here.casebook.identifiers():
         try:
-            folder = here.library.open(identifier)
+            folder = here.casebook.open(identifier)
             record = stored(here, folder) if folder.has(PROCEDURE) else None
             known = record if record and record["details"]["approach"] else None
             patient = patient_record(identifier, facts_of(here, identifier), known, followed(here, folder))

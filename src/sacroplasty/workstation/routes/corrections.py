@@ -13,7 +13,7 @@ from sacroplasty.errors import InputError
 from sacroplasty.io import write_nifti
 from sacroplasty.plan import Level, Side
 from sacroplasty.space import Mask
-from sacroplasty.workstation.library import require_revision, revision_from
+from sacroplasty.workstation.casebook import require_revision, revision_from
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.routes.cases import queued
 from sacroplasty.workstation.routes.paths import Place, Reason
@@ -56,7 +56,7 @@ class LesionBody(BaseModel):
 
 def _kept(here: Station, case: str, mask: Mask, name: str) -> str:
     """Where a drawn mask lies for the worker."""
-    folder = here.library.state / "drawn" / case
+    folder = here.casebook.state / "drawn" / case
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{name}-{secrets.token_hex(6)}.nii.gz"
     write_nifti(mask, path)
@@ -66,7 +66,7 @@ def _kept(here: Station, case: str, mask: Mask, name: str) -> str:
 async def _drawn(here: Station, request: Request, case: str, if_match: str | None) -> Mask:
     from starlette.concurrency import run_in_threadpool
 
-    require_revision(here.library.open(case), revision_from(if_match))
+    require_revision(here.casebook.open(case), revision_from(if_match))
     body = await request.body()
     anatomy = await run_in_threadpool(here.warm.anatomy, case)
     return await run_in_threadpool(mask_from, body, anatomy.labels.grid)
@@ -126,6 +126,6 @@ class MRBody(BaseModel):
 @router.post("/cases/{case}/mr", status_code=202)
 def lay_mr(here: Here, case: CaseId, body: MRBody, if_match: IfMatch = None) -> dict[str, Any]:
     """The anatomy found anew with an MRI registered to the CT; a registration that is not sure is the job's error."""
-    source = source_of(folder_of(here.library, body.upload))
+    source = source_of(folder_of(here.casebook, body.upload))
     arguments = {"stage": "segment", "parameters": {"mr": str(source)}}
     return queued(here, case, if_match, "stage", "MRI on the CT", arguments)

@@ -37,15 +37,15 @@ class SendBody(BaseModel):
 @router.post("/cases/{case}/export", status_code=202)
 def export(here: Here, case: CaseId, body: ExportBody) -> dict[str, Any]:
     """Write the objects into a zip, as a job; its result names the file."""
-    here.library.open(case)
+    here.casebook.open(case)
     return here.jobs.submit("export", case, "export", {"formats": body.formats}).shown()
 
 
 @router.get("/cases/{case}/exports/{name}", response_class=FileResponse)
 def download(here: Here, case: CaseId, name: str) -> FileResponse:
     """A zip that an export wrote."""
-    here.library.open(case)
-    path = here.library.state / "exports" / case / name
+    here.casebook.open(case)
+    path = here.casebook.state / "exports" / case / name
     if not _FILE.fullmatch(name) or not path.is_file():
         raise not_there("There is no such export", got=repr(name[:40]))
     return FileResponse(path, media_type="application/zip", filename=f"{case}.zip")
@@ -54,6 +54,6 @@ def download(here: Here, case: CaseId, name: str) -> FileResponse:
 @router.post("/cases/{case}/send", status_code=202)
 def send(here: Here, case: CaseId, body: SendBody) -> dict[str, Any]:
     """Send the DICOM objects to an archive the server was started with, as a job."""
-    here.library.open(case)
+    here.casebook.open(case)
     archive_named(here, body.archive)
     return here.jobs.submit("send", case, f"send to {body.archive}", {"archive": body.archive}).shown()

@@ -11,11 +11,11 @@ from sacroplasty.case import CaseFolder, decode, encode
 from sacroplasty.errors import InputError
 from sacroplasty.lesion import Override, PatientFacts, assess_suitability
 from sacroplasty.plan import Plan
-from sacroplasty.workstation.library import revision_of, stored_json
+from sacroplasty.workflow import FACTS, store_facts, stored_facts
+from sacroplasty.workstation.casebook import revision_of, stored_json
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
 
 router = APIRouter(tags=["facts"])
-STAGE = "facts"
 
 
 class FactsBody(BaseModel):
@@ -35,20 +35,20 @@ class OverrideBody(BaseModel):
 
 
 def _stored(here: Station, folder: CaseFolder) -> dict[str, Any]:
-    if not folder.has(STAGE):
+    if not folder.has(FACTS):
         return {"facts": encode(PatientFacts()), "override": None}
-    return dict(stored_json(here.library, folder.path.name, STAGE))
+    return dict(stored_json(here.casebook, folder.path.name, FACTS))
 
 
 def facts_of(here: Station, case: str) -> PatientFacts:
     """The facts of a case, unknown ones where none were stored."""
-    return cast(PatientFacts, decode(PatientFacts, _stored(here, here.library.open(case))["facts"]))
+    return cast(PatientFacts, decode(PatientFacts, _stored(here, here.casebook.open(case))["facts"]))
 
 
 @router.get("/cases/{case}/facts")
 def facts(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """The facts and the override."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     response.headers.update(etag(revision_of(folder)))
     return {**_stored(here, folder), "revision": revision_of(folder)}
 
@@ -56,28 +56,27 @@ def facts(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
 @router.put("/cases/{case}/facts")
 def keep_facts(here: Here, case: CaseId, body: FactsBody, if_match: IfMatch = None) -> dict[str, Any]:
     """Store the sheet; an override stays only while there is something to override."""
-    with here.library.writing(case, if_match) as folder:
-        kept = {**_stored(here, folder), "facts": encode(body.facts)}
-        folder.write_value(STAGE, kept)
+    with here.casebook.writing(case, if_match) as folder:
+        store_facts(folder, body.facts, stored_facts(folder)[1])
+        kept = _stored(here, folder)
     return {**kept, "revision": here.changed(case)}
 
 
 @router.put("/cases/{case}/override")
 def keep_override(here: Here, case: CaseId, body: OverrideBody | None = None, if_match: IfMatch = None) -> Any:
     """Record that the procedure goes on against the judgement, or take that back with null."""
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         override = Override(body.reason, body.by, body.when) if body else None
         if override is not None:
             judged(here, case, None).overridden(override)
-        kept = {**_stored(here, folder), "override": encode(override)}
-        folder.write_value(STAGE, kept)
-        folder.note("override recorded" if override else "override withdrawn", {"override": encode(override)})
+        store_facts(folder, facts_of(here, case), override)
+        kept = _stored(here, folder)
     return {**kept, "revision": here.changed(case)}
 
 
 def judged(here: Station, case: str, override: Override | None) -> Any:
     """The judgement for the case's facts, anatomy, lesions and chosen plan."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     plan: Plan | None = None
     if folder.has("plan"):
         plan = next((one for one in here.warm.plans(case) if one.feasible), None)
@@ -88,7 +87,7 @@ def judged(here: Station, case: str, override: Override | None) -> Any:
 @router.get("/cases/{case}/suitability")
 def suitability(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """Verdict, statements, scores, alternatives; an override that no longer applies says so."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     kept = _stored(here, folder)["override"]
     override = Override(**kept) if kept else None
     outdated = False

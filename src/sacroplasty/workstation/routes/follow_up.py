@@ -12,7 +12,7 @@ from sacroplasty.case import CaseFolder
 from sacroplasty.errors import InputError
 from sacroplasty.outcome import AdverseEvent, PainScore, Sequelae, Therapy, attributed, grades, schedule
 from sacroplasty.outcome.audit_case import PREFIX, follow_ups, plan_version, read_follow_up, sentences
-from sacroplasty.workstation.library import revision_of, stored_json
+from sacroplasty.workstation.casebook import revision_of, stored_json
 from sacroplasty.workstation.routes.cases import queued
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
 from sacroplasty.workstation.uploads import folder_of, source_of
@@ -80,7 +80,7 @@ def followed(here: Station, folder: CaseFolder) -> dict[str, Any]:
     """The follow-up as kept; an empty one where there is none."""
     if not folder.has(STAGE):
         return {"procedure_on": None, "schedule": "default", "pain": [], "contacts": [], "events": []}
-    return dict(stored_json(here.library, folder.path.name, STAGE))
+    return dict(stored_json(here.casebook, folder.path.name, STAGE))
 
 
 def shown(kept: dict[str, Any], revision: int, today: date) -> dict[str, Any]:
@@ -148,13 +148,13 @@ def _chart(kept: dict[str, Any]) -> dict[str, Any]:
 @router.get("/cases/{case}/follow-up")
 def follow_up(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """Everything that is known after the procedure."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     response.headers.update(etag(revision_of(folder)))
     return shown(followed(here, folder), revision_of(folder), datetime.now(UTC).date())
 
 
 def _added(here: Station, case: str, if_match: str | None, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         kept = followed(here, folder)
         if len(kept[kind]) >= _MOST:
             raise InputError("There are too many entries", got=str(len(kept[kind])))
@@ -178,7 +178,7 @@ class LaterCTBody(_Strict):
 @router.post("/cases/{case}/later-ct", status_code=202)
 def compare(here: Here, case: CaseId, body: LaterCTBody, if_match: IfMatch = None) -> dict[str, Any]:
     """A later CT against the plan, as a job."""
-    source = source_of(folder_of(here.library, body.upload))
+    source = source_of(folder_of(here.casebook, body.upload))
     arguments = {"source": str(source), "upload": body.upload, "name": body.name}
     return cast(dict[str, Any], queued(here, case, if_match, "later ct", f"later CT {body.name}", arguments))
 
@@ -186,10 +186,10 @@ def compare(here: Here, case: CaseId, body: LaterCTBody, if_match: IfMatch = Non
 @router.get("/cases/{case}/later-ct")
 def later(here: Here, case: CaseId) -> dict[str, Any]:
     """What every later CT shows, in sentences and numbers; `stale` where the plan has changed since."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     looks = []
     for name in follow_ups(folder):
-        kept = stored_json(here.library, case, PREFIX + name)
+        kept = stored_json(here.casebook, case, PREFIX + name)
         stale = kept.get("plan_version") != plan_version(folder)
         words = [] if stale else list(sentences(read_follow_up(folder, name)))
         looks.append({"name": name, "stale": stale, "sentences": words, "look": kept})
@@ -200,7 +200,7 @@ def later(here: Here, case: CaseId) -> dict[str, Any]:
 def plan(here: Here, case: CaseId, body: PlanBody, if_match: IfMatch = None) -> dict[str, Any]:
     """The day of the procedure and the template of contacts."""
     schedule(body.schedule)
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         return _keep(here, folder, {**followed(here, folder), **body.model_dump(mode="json")})
 
 

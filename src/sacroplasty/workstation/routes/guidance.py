@@ -18,8 +18,8 @@ from sacroplasty.fluoroscopy import PROFILES, NeedlePose, Registration, deviatio
 from sacroplasty.fluoroscopy.visibility import foramen_rim
 from sacroplasty.plan import NeedlePlan, Plan, Trajectory, as_point
 from sacroplasty.workstation import guiding
+from sacroplasty.workstation.casebook import digest_of
 from sacroplasty.workstation.jobs import write_json
-from sacroplasty.workstation.library import digest_of
 from sacroplasty.workstation.refusals import CONFLICT, Refused, not_there
 from sacroplasty.workstation.routes.paths import Place, plan_of_rank
 from sacroplasty.workstation.routes.radiographs import facts_of, png
@@ -92,10 +92,10 @@ class TipBody(_Strict):
 
 def session_shown(here: Station, case: str, session: str) -> dict[str, Any]:
     """A session as the page sees it; one of another CT is void."""
-    folder = guiding.folder_of(here.library, case, session)
+    folder = guiding.folder_of(here.casebook, case, session)
     about = guiding.read_json(folder / "session.json")
     found = guiding.registration_of(folder)
-    current = about["ct"] == digest_of(here.library.open(case), "images")
+    current = about["ct"] == digest_of(here.casebook.open(case), "images")
     state = "void" if not current else "shot" if found is None else "registered" if found.accepted else "refused"
     busy = next((j for j in here.jobs.listed(case) if j.kind == "register" and not j.state.over), None)
     if busy is not None and busy.arguments.get("session") == session:
@@ -144,8 +144,8 @@ def _overlays(here: Station, case: str, found: Registration) -> list[list[dict[s
 @router.get("/cases/{case}/guidance")
 def listed(here: Here, case: CaseId) -> dict[str, Any]:
     """Every session, newest first."""
-    here.library.open(case)
-    return {"sessions": [session_shown(here, case, one) for one in guiding.sessions(here.library, case)]}
+    here.casebook.open(case)
+    return {"sessions": [session_shown(here, case, one) for one in guiding.sessions(here.casebook, case)]}
 
 
 @router.post("/cases/{case}/guidance", status_code=202)
@@ -158,8 +158,8 @@ def simulate(here: Here, case: CaseId, body: SimulateBody) -> dict[str, Any]:
 @router.post("/cases/{case}/guidance/real", status_code=202)
 def real(here: Here, case: CaseId, body: RealBody) -> dict[str, Any]:
     """Shots from an upload, as a job."""
-    here.library.open(case)
-    source = upload_folder(here.library, body.upload)
+    here.casebook.open(case)
+    source = upload_folder(here.casebook, body.upload)
     arguments = {"source": str(source), "isocentre_mm": list(body.isocentre_mm)}
     return here.jobs.submit("read shots", case, "read shots", arguments).shown()
 
@@ -167,7 +167,7 @@ def real(here: Here, case: CaseId, body: RealBody) -> dict[str, Any]:
 @router.get("/cases/{case}/guidance/{session}")
 def session(here: Here, case: CaseId, session: SessionId) -> dict[str, Any]:
     """One session."""
-    here.library.open(case)
+    here.casebook.open(case)
     return session_shown(here, case, session)
 
 
@@ -177,7 +177,7 @@ def session(here: Here, case: CaseId, session: SessionId) -> dict[str, Any]:
 )  # fmt: skip
 def shot(here: Here, case: CaseId, session: SessionId, number: int) -> Response:
     """A shot as shown, letters and notice burnt in."""
-    shots = guiding.shots_of(guiding.folder_of(here.library, case, session))
+    shots = guiding.shots_of(guiding.folder_of(here.casebook, case, session))
     if not 1 <= number <= len(shots):
         raise not_there("There is no shot of this number", got=str(number)[:20])
     return Response(png(displayed(shots[number - 1], scale=1).rgb), media_type="image/png")
@@ -186,20 +186,20 @@ def shot(here: Here, case: CaseId, session: SessionId, number: int) -> Response:
 @router.post("/cases/{case}/guidance/{session}/register", status_code=202)
 def register(here: Here, case: CaseId, session: SessionId, body: RegisterBody) -> dict[str, Any]:
     """Find the patient in the shots, as a job."""
-    _require_current(here, case, guiding.folder_of(here.library, case, session))
+    _require_current(here, case, guiding.folder_of(here.casebook, case, session))
     arguments = {"session": session, **body.model_dump(mode="json")}
     return here.jobs.submit("register", case, "register the shots", arguments).shown()
 
 
 def _require_current(here: Station, case: str, folder: Path) -> None:
-    if guiding.read_json(folder / "session.json")["ct"] != digest_of(here.library.open(case), "images"):
+    if guiding.read_json(folder / "session.json")["ct"] != digest_of(here.casebook.open(case), "images"):
         raise Refused(CONFLICT, "These shots belong to another CT", remedy="Take new shots")
 
 
 @router.post("/cases/{case}/guidance/{session}/tip")
 def tip(here: Here, case: CaseId, session: SessionId, body: TipBody) -> dict[str, Any]:
     """Where the needle is, how it lies against its plan, and continue, correct or stop."""
-    folder = guiding.folder_of(here.library, case, session)
+    folder = guiding.folder_of(here.casebook, case, session)
     _require_current(here, case, folder)
     found = guiding.registration_of(folder)
     if found is None or not found.accepted:
@@ -258,7 +258,7 @@ def _nearest(here: Station, case: str, pose: NeedlePose, plan: Plan) -> Any:
 @router.post("/cases/{case}/guidance/{session}/reveal")
 def reveal(here: Here, case: CaseId, session: SessionId) -> dict[str, Any]:
     """The truth of a simulated session, beside every answer."""
-    folder = guiding.folder_of(here.library, case, session)
+    folder = guiding.folder_of(here.casebook, case, session)
     truth = guiding.read_json(folder / "truth.json")
     if truth is None:
         raise Refused(CONFLICT, "Nobody knows the truth of real shots")

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from sacroplasty.anatomy import Foramen
 from sacroplasty.case import decode
 from sacroplasty.fluoroscopy.visibility import foramen_rim
-from sacroplasty.workstation.library import revision_of, stored_json
+from sacroplasty.workstation.casebook import revision_of, stored_json
 from sacroplasty.workstation.station import CaseId, Here, etag
 
 router = APIRouter(tags=["images"])
@@ -60,21 +60,21 @@ def surface(
 @router.get("/cases/{case}/anatomy")
 def anatomy(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """The anatomy as stored, with the outline of every foramen; images are left to the images."""
-    stored = cast(dict[str, Any], stored_json(here.library, case, "segment"))
+    stored = cast(dict[str, Any], stored_json(here.casebook, case, "segment"))
     found = {name: content for name, content in stored.items() if name not in {"labels", "body", "maps"}}
     found["foramina"] = [
         {**data, "name": foramen.name, "rim_mm": np.round(foramen_rim(foramen), 3).tolist()}
         for data, foramen in ((data, decode(Foramen, data)) for data in stored["foramina"])
     ]
     found["roots"] = [{**data, "name": f"{data['level']} root {data['side']}"} for data in stored["roots"]]
-    response.headers.update(etag(revision_of(here.library.open(case))))
+    response.headers.update(etag(revision_of(here.casebook.open(case))))
     return found
 
 
 @router.get("/cases/{case}/lesions")
 def lesions(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """The lesions as stored; each names its image."""
-    stored = stored_json(here.library, case, "lesion")
-    response.headers.update(etag(revision_of(here.library.open(case))))
+    stored = stored_json(here.casebook, case, "lesion")
+    response.headers.update(etag(revision_of(here.casebook.open(case))))
     kept = [{name: content for name, content in one.items() if name != "mask"} for one in stored]
     return {"lesions": [{**one, "image": f"lesion-{n}"} for n, one in enumerate(kept, start=1)]}

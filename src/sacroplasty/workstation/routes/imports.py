@@ -24,7 +24,7 @@ _MOST_ENTRIES = 2000
 
 
 class ImportBody(BaseModel):
-    """What to import and how; exactly one of upload, folder, archive."""
+    """What to import and how; exactly one of upload and folder. A series of an archive is fetched into an upload."""
 
     model_config = ConfigDict(extra="forbid")
     id: Annotated[str, Field(max_length=64)]
@@ -32,15 +32,27 @@ class ImportBody(BaseModel):
     upload: Annotated[str, Field(max_length=40)] | None = None
     folder: Annotated[str, Field(max_length=200)] | None = None
     path: Annotated[str, Field(max_length=2000)] = ""
-    archive: Annotated[str, Field(max_length=200)] | None = None
-    patient_id: Annotated[str, Field(max_length=64)] = ""
-    study_uid: Annotated[str, Field(max_length=64)] = ""
-    series_uid: Annotated[str, Field(max_length=64)] = ""
-    images: Annotated[int, Field(ge=0, le=100_000)] = 0
     series: Annotated[str, Field(max_length=200)] | None = None
     acknowledge: Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=50)] = []
     resample_irregular: bool = False
     resample_tilted: bool = False
+
+
+class PlaceBody(BaseModel):
+    """A place in a folder that may be imported from."""
+
+    model_config = ConfigDict(extra="forbid")
+    path: Annotated[str, Field(max_length=2000)] = ""
+
+
+class SeriesBody(BaseModel):
+    """A series as `find` lists it; the archive must send so many images of this patient, or nothing is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+    patient_id: Annotated[str, Field(min_length=1, max_length=64)]
+    study_uid: Annotated[str, Field(min_length=1, max_length=64)]
+    series_uid: Annotated[str, Field(min_length=1, max_length=64)]
+    images: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 class PatientQuery(BaseModel):
@@ -53,7 +65,7 @@ class PatientQuery(BaseModel):
 @router.post("/uploads", status_code=201)
 def begin(here: Here) -> dict[str, Any]:
     """A place for files to come."""
-    return {"upload": begun(here.library)}
+    return {"upload": begun(here.casebook)}
 
 
 @router.put(
@@ -65,14 +77,14 @@ async def put_file(
     x_file_name: Annotated[str, Header(max_length=2000)] = "",
 ) -> dict[str, Any]:  # fmt: skip
     """One file; of its name only the ending counts."""
-    size = await received(folder_of(here.library, upload), number, x_file_name, request.stream())
+    size = await received(folder_of(here.casebook, upload), number, x_file_name, request.stream())
     return {"number": number, "bytes": size}
 
 
 @router.post("/uploads/{upload}/inspect", status_code=202)
 def inspect_upload(here: Here, upload: str) -> dict[str, Any]:
     """What the gate says about an upload, as a job."""
-    source = source_of(folder_of(here.library, upload))
+    source = source_of(folder_of(here.casebook, upload))
     return here.jobs.submit("inspect", None, "inspect the upload", {"source": str(source)}).shown()
 
 
@@ -109,15 +121,30 @@ def listing(here: Here, folder: str, path: Annotated[str, Query(max_length=2000)
     return {"path": found.relative_to(root).as_posix(), "entries": entries}
 
 
+@router.post("/folders/{folder}/inspect", status_code=202)
+def inspect_folder(here: Here, folder: str, body: PlaceBody) -> dict[str, Any]:
+    """What the gate says about a file or series in a folder, as a job."""
+    source = inside(here, folder, body.path)
+    return here.jobs.submit("inspect", None, "inspect the folder", {"source": str(source)}).shown()
+
+
 @router.post("/archives/{archive}/find")
 def find(here: Here, archive: str, body: PatientQuery) -> dict[str, Any]:
     """The series that an archive has of a patient."""
     return {"series": encode(series_of(archive_named(here, archive), body.patient_id))}
 
 
+@router.post("/archives/{archive}/fetch", status_code=202)
+def fetch(here: Here, archive: str, body: SeriesBody) -> dict[str, Any]:
+    """A series brought into an upload, and what the gate says about it, as a job."""
+    archive_named(here, archive)
+    arguments = {**body.model_dump(mode="json"), "archive": archive, "upload": begun(here.casebook)}
+    return here.jobs.submit("fetch", None, f"fetch from {archive}", arguments).shown()
+
+
 def archive_named(here: Station, name: str) -> Archive | WebArchive:
     """One of the archives of this folder of cases; 404 for every other name."""
-    known = archives_of(here.library.root).get(name)
+    known = archives_of(here.casebook.root).get(name)
     if known is None:
         raise not_there("There is no such archive", got=repr(name[:60]), remedy="Enter it in archives.toml")
     return known
@@ -126,15 +153,13 @@ def archive_named(here: Station, name: str) -> Archive | WebArchive:
 @router.post("/imports", status_code=202)
 def begin_import(here: Here, body: ImportBody) -> dict[str, Any]:
     """Make a case of a scan, as a job; what the gate refuses is the job's error."""
-    here.library.new_path(body.id)
-    given = [name for name in ("upload", "folder", "archive") if getattr(body, name)]
-    if len(given) != 1:
-        raise InputError("Give one of upload, folder and archive", got=" and ".join(given) or "none")
+    here.casebook.new_path(body.id)
+    if (body.upload is None) == (body.folder is None):
+        raise InputError("Give an upload or a folder", got="both" if body.upload else "none")
     arguments = body.model_dump(mode="json")
-    if body.upload:
-        arguments["source"] = str(source_of(folder_of(here.library, body.upload)))
-    elif body.folder:
-        arguments["source"] = str(inside(here, body.folder, body.path))
+    if body.upload is not None:
+        source = source_of(folder_of(here.casebook, body.upload))
     else:
-        archive_named(here, body.archive or "")
+        source = inside(here, body.folder or "", body.path)
+    arguments["source"] = str(source)
     return here.jobs.submit("import", body.id, f"import {body.name or body.id}", arguments).shown()

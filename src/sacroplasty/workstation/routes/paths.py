@@ -17,7 +17,7 @@ from sacroplasty.evidence import collected
 from sacroplasty.plan import Approach, Needle, Plan, Point, Trajectory
 from sacroplasty.report.plan_report import spoken
 from sacroplasty.workflow import downstream, evidence_keys
-from sacroplasty.workstation.library import revision_of
+from sacroplasty.workstation.casebook import revision_of
 from sacroplasty.workstation.refusals import UNPROCESSABLE, Refused, not_there
 from sacroplasty.workstation.station import CaseId, Here, IfMatch, Station, etag
 
@@ -83,7 +83,7 @@ def plan_of_rank(here: Station, case: str, rank: int | None) -> Plan:
 def plans(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """Every plan by rank; `chosen` is the place of the one in use."""
     found = here.warm.plans(case)
-    response.headers.update(etag(revision_of(here.library.open(case))))
+    response.headers.update(etag(revision_of(here.casebook.open(case))))
     chosen = next((n for n, plan in enumerate(found) if plan.feasible), None)
     return {"plans": [shown(plan) for plan in found], "chosen": chosen}
 
@@ -133,7 +133,7 @@ def judge_path(here: Here, case: CaseId, body: PathBody) -> dict[str, Any]:
 def adopt(here: Here, case: CaseId, body: AdoptedPath, if_match: IfMatch = None) -> dict[str, Any]:
     """Keep a path as the case's plan of rank 1; one that breaks a rule is kept but never chosen."""
     here.jobs.require_idle(case)
-    with here.library.writing(case, if_match) as folder, collected() as keys:
+    with here.casebook.writing(case, if_match) as folder, collected() as keys:
         plan = judged(here, case, body)
         others = here.warm.plans(case)
         order = [plan, *others] if plan.feasible else [*others, plan]
@@ -146,7 +146,7 @@ def adopt(here: Here, case: CaseId, body: AdoptedPath, if_match: IfMatch = None)
 def choose(here: Here, case: CaseId, body: Choice, if_match: IfMatch = None) -> dict[str, Any]:
     """Put one of the stored plans first."""
     here.jobs.require_idle(case)
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         others = list(here.warm.plans(case))
         plan = plan_of_rank(here, case, body.rank)
         if not plan.feasible:
@@ -170,7 +170,7 @@ def _store(folder: CaseFolder, order: list[Plan], keys: list[str], event: str, d
 
 def warm_up(here: Station, case: str) -> bool:
     """Begin to load a case in the background; True where it is loaded already."""
-    here.library.open(case)
+    here.casebook.open(case)
     if here.warm.has(case, "scene"):
         return True
     threading.Thread(target=_load, args=(here, case), name=f"warm {case}", daemon=True).start()

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sacroplasty.case import CaseFolder
 from sacroplasty.plan import Approach, Level, Side
 from sacroplasty.workstation import checklist
-from sacroplasty.workstation.library import revision_of, stored_json
+from sacroplasty.workstation.casebook import revision_of, stored_json
 from sacroplasty.workstation.records import keep_in_registry
 from sacroplasty.workstation.refusals import CONFLICT, Refused
 from sacroplasty.workstation.routes.facts import facts_of
@@ -100,7 +100,7 @@ def stored(here: Station, folder: CaseFolder) -> dict[str, Any]:
     """The record as kept; an empty one where there is none."""
     if not folder.has(STAGE):
         return {"steps": {}, "details": DetailsBody().model_dump(mode="json"), "closed_at": None}
-    return dict(stored_json(here.library, folder.path.name, STAGE))
+    return dict(stored_json(here.casebook, folder.path.name, STAGE))
 
 
 def shown(record: dict[str, Any], revision: int) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _open_record(here: Station, folder: CaseFolder) -> dict[str, Any]:
 @router.get("/cases/{case}/procedure")
 def procedure(here: Here, case: CaseId, response: Response) -> dict[str, Any]:
     """The record as far as it has come."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     response.headers.update(etag(revision_of(folder)))
     return shown(stored(here, folder), revision_of(folder))
 
@@ -145,7 +145,7 @@ def do_step(here: Here, case: CaseId, key: str, body: DoneBody | None = None, if
     checklist.step_of(key)
     given = body or DoneBody()
     at = (given.at or datetime.now(UTC)).astimezone(UTC)
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         record = _open_record(here, folder)
         checklist.require_order(record["steps"], key, at)
         kept = {"at": at.isoformat(timespec="seconds"), "note": given.note}
@@ -156,7 +156,7 @@ def do_step(here: Here, case: CaseId, key: str, body: DoneBody | None = None, if
 def undo_step(here: Here, case: CaseId, key: str, if_match: IfMatch = None) -> dict[str, Any]:
     """Take a step back; the trail keeps that it was recorded."""
     checklist.step_of(key)
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         record = _open_record(here, folder)
         checklist.require_free(record["steps"], key)
         steps = {name: kept for name, kept in record["steps"].items() if name != key}
@@ -166,7 +166,7 @@ def undo_step(here: Here, case: CaseId, key: str, if_match: IfMatch = None) -> d
 @router.put("/cases/{case}/procedure/details")
 def keep_details(here: Here, case: CaseId, body: DetailsBody, if_match: IfMatch = None) -> dict[str, Any]:
     """Store how it was done."""
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         record = _open_record(here, folder)
         return _keep(here, folder, {**record, "details": body.model_dump(mode="json")})
 
@@ -174,13 +174,13 @@ def keep_details(here: Here, case: CaseId, body: DetailsBody, if_match: IfMatch 
 @router.post("/cases/{case}/procedure/close")
 def close(here: Here, case: CaseId, if_match: IfMatch = None) -> dict[str, Any]:
     """Put the record into the registry; it can be closed only with an approach and a recorded injection."""
-    with here.library.writing(case, if_match) as folder:
+    with here.casebook.writing(case, if_match) as folder:
         record = _open_record(here, folder)
         if record["details"]["approach"] is None or "injection_end" not in record["steps"]:
             raise Refused(
                 CONFLICT, "The record is not complete", got="; ".join(checklist.missing(record["steps"]))[:300],
                 remedy="Give the approach and record the injection",
             )  # fmt: skip
-        keep_in_registry(here.library.root, case, facts_of(here, case), record, followed(here, folder))
+        keep_in_registry(here.casebook.root, case, facts_of(here, case), record, followed(here, folder))
         closed = {**record, "closed_at": datetime.now(UTC).isoformat(timespec="seconds")}
         return _keep(here, folder, closed)

@@ -30,7 +30,7 @@ from sacroplasty.fluoroscopy.display import NOTICE, NOTICE_REAL, is_mirrored, le
 from sacroplasty.fluoroscopy.visibility import foramen_rim
 from sacroplasty.plan import Needle, NeedlePlan, Point, Trajectory
 from sacroplasty.space import Points, Volume
-from sacroplasty.workstation.library import stored_json
+from sacroplasty.workstation.casebook import stored_json
 from sacroplasty.workstation.refusals import UNPROCESSABLE, Refused, not_there
 from sacroplasty.workstation.routes.paths import plan_of_rank
 from sacroplasty.workstation.station import CaseId, Here, Station
@@ -78,9 +78,9 @@ def point_of(text: str) -> Point:
 
 def isocentre_of(here: Station, case: str) -> Point:
     """The lesion's centre, or the middle of the sacrum where there is no lesion yet."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     if folder.has("lesion"):
-        x, y, z = stored_json(here.library, case, "lesion")[0]["centre_mm"]
+        x, y, z = stored_json(here.casebook, case, "lesion")[0]["centre_mm"]
         return x, y, z
     if folder.has("segment"):
         x, y, z = here.warm.anatomy(case).labels.mask("sacrum").centroid_mm()
@@ -183,7 +183,7 @@ def numbers(here: Here, case: CaseId, shot: Asked) -> Response:
 def described(here: Here, case: CaseId, shot: Asked) -> dict[str, Any]:
     """Angles in words, side letters, whether the machine can stand there, and outlines to lay over the picture."""
     view = view_of(here, case, shot)
-    skin = here.warm.skin(case) if here.library.open(case).has("segment") else None
+    skin = here.warm.skin(case) if here.casebook.open(case).has("segment") else None
     return {**facts_of(view, simulated=True), "reach": _reach(view, skin), "overlays": overlays(here, case, view, shot)}
 
 
@@ -206,13 +206,14 @@ def facts_of(view: View, *, simulated: bool) -> dict[str, Any]:
         "simulated": simulated, "notice": NOTICE if simulated else NOTICE_REAL, "carm": view.carm.name,
         "letters": {"left": letters(-right), "right": letters(right), "up": letters(up), "down": letters(-up)},
         "pixel_mm_at_isocentre": view.carm.isocentre_pixel_mm, "size": view.carm.columns,
+        "rows": view.carm.rows,
         "isocentre_mm": list(view.isocentre_mm), "patient_position": view.patient_position.value,
     }  # fmt: skip
 
 
 def overlays(here: Station, case: str, view: View, shot: Shot) -> list[dict[str, Any]]:
     """Outlines in pixels of the shown picture, by kind, with how surely each is known."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     frame = Display(np.zeros((1, 1, 3), dtype=np.uint8), view, is_mirrored(view), 1)
     found: list[dict[str, Any]] = []
 
@@ -259,7 +260,7 @@ def views(here: Here, case: CaseId) -> dict[str, Any]:
 )
 def stored_view(here: Here, case: CaseId, number: int) -> Response:
     """A stored view as its picture lies in the case folder."""
-    folder = here.library.open(case)
+    folder = here.casebook.open(case)
     if not folder.has("views"):
         raise not_there("The case has no views yet", remedy="Run the stage views first")
     names = sorted(name for name in folder.index["stages"]["views"]["files"] if name.endswith(".png"))
@@ -275,9 +276,9 @@ def entry_view(here: Here, case: CaseId, entry: PointText, target: PointText) ->
     from sacroplasty.fluoroscopy import angles_of
 
     primary, secondary = angles_of(-path.direction)
-    here.library.open(case)
+    here.casebook.open(case)
     if abs(secondary) > 85:
         raise Refused(UNPROCESSABLE, "No C-arm looks along the body", got=f"{secondary:.0f} degrees")
     view = View(CArm.profile(), primary, secondary, path.target_mm, PatientPosition.HFP, "entry (down the needle)")
-    skin = here.warm.skin(case) if here.library.open(case).has("segment") else None
+    skin = here.warm.skin(case) if here.casebook.open(case).has("segment") else None
     return {**facts_of(view, simulated=True), "reach": _reach(view, skin)}

@@ -13,6 +13,7 @@ from sacroplasty.fluoroscopy import View, estimated_dose, rehearsal
 from sacroplasty.plan import Plan
 from sacroplasty.workstation.routes.paths import PathBody, judged, plan_of_rank, shown
 from sacroplasty.workstation.routes.radiographs import Shot, facts_of, view_of
+from sacroplasty.workstation.scoring import off_target_mm, scored
 from sacroplasty.workstation.station import CaseId, Here, Station
 
 router = APIRouter(tags=["rehearsal"])
@@ -36,7 +37,7 @@ class AttemptBody(PathBody):
 
 def views_of(here: Station, case: str) -> tuple[View, ...]:
     """The stored views; AP and lateral where none are stored yet."""
-    if here.library.open(case).has("views"):
+    if here.casebook.open(case).has("views"):
         return tuple(shot.view for shot in here.warm.views(case))
     ap, side = view_of(here, case, Shot()), view_of(here, case, Shot(lao_deg=90))
     return ap.with_(name="AP"), side.with_(name="lateral")
@@ -55,36 +56,25 @@ def checkpoints(here: Here, case: CaseId, plan: Rank = None) -> dict[str, Any]:
 
 @router.post("/cases/{case}/rehearsal/score")
 def score(here: Here, case: CaseId, body: AttemptBody) -> dict[str, Any]:
-    """The trainee's needle by the planner's rules, and beside the plan of the same approach."""
+    """The trainee's needle by the planner's rules, beside the plan of the same approach, in parts and in one number."""
     attempt = judged(here, case, body)
     views = tuple(view_of(here, case, Shot(lao_deg=s.lao_deg, cra_deg=s.cra_deg)) for s in body.shots)
     planned = next((p for p in here.warm.plans(case) if p.approach is body.approach and p.feasible), None)
-    measured = _measured(attempt, planned)
-    dose = estimated_dose(views, 1)
+    found = scored(attempt, planned, views, body.seconds, here.warm.anatomy(case).body)
     return {
-        "plan": shown(attempt), **measured, "shots": len(views), "seconds": body.seconds,
-        "expected_air_kerma_mgy": dose.air_kerma_mgy, "dose_sentence": dose.sentence,
-        "sentences": _sentences(attempt, measured, len(views), body.seconds),
+        "plan": shown(attempt), "overall_percent": found.overall_percent, "overall_sentence": found.sentence,
+        "parts": encode(found.parts), "sentences": _sentences(attempt, planned, len(views), body.seconds),
     }  # fmt: skip
 
 
-def _measured(attempt: Plan, planned: Plan | None) -> dict[str, float | None]:
-    nearest = min((c.distance_mm - c.required_mm for c in attempt.first.clearances), default=None)
-    found: dict[str, float | None] = {"smallest_spare_mm": nearest, "off_target_mm": None, "angle_deg": None}
+def _sentences(attempt: Plan, planned: Plan | None, shots: int, seconds: float) -> list[str]:
+    said = ["The path keeps every rule." if attempt.feasible else f"The path breaks a rule: {attempt.reasons[0]}"]
     if planned is not None:
         ours, theirs = planned.first.trajectory, attempt.first.trajectory
         cosine = float(np.clip(np.dot(ours.direction, theirs.direction), -1, 1))
-        found["off_target_mm"] = float(np.linalg.norm(np.subtract(ours.target_mm, theirs.target_mm)))
-        found["angle_deg"] = float(np.degrees(np.arccos(cosine)))
-    return found
-
-
-def _sentences(attempt: Plan, measured: dict[str, float | None], shots: int, seconds: float) -> list[str]:
-    said = ["The path keeps every rule." if attempt.feasible else f"The path breaks a rule: {attempt.reasons[0]}"]
-    off, angle = measured["off_target_mm"], measured["angle_deg"]
-    if off is not None and angle is not None:
+        angle, off = np.degrees(np.arccos(cosine)), off_target_mm(attempt, planned)
         said.append(f"The tip is {off:.1f} mm from the planned one, the needle {angle:.0f} degrees from its direction.")
     inside = attempt.measures.get("coverage_share", 0.0)
     said.append(f"{100 * inside:.0f} % of the lesion is within reach of the cement from there.")
-    said.append(f"{shots} pictures in {seconds / 60:.1f} minutes.")
+    said.append(f"{shots} picture{'s' if shots != 1 else ''} in {seconds / 60:.1f} minutes.")
     return said

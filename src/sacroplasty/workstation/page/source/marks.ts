@@ -41,9 +41,12 @@ function text(f: Frame, words: string, x: number, y: number, align: CanvasTextAl
   c.lineWidth = 3 * f.ratio;
   c.lineJoin = "round";
   c.strokeStyle = "rgba(0,0,0,0.85)";
-  c.strokeText(words, x, y);
+  // Words that begin inside the picture stay inside it.
+  const over = align === "left" ? x + c.measureText(words).width - f.width + 4 * f.ratio : 0;
+  const at = over > 0 && x < f.width ? Math.max(4 * f.ratio, x - over) : x;
+  c.strokeText(words, at, y);
   c.fillStyle = colour;
-  c.fillText(words, x, y);
+  c.fillText(words, at, y);
 }
 
 /** Length of a round scale bar, mm, that fits a third of the picture. */

@@ -5,11 +5,13 @@ import { Component, render, type ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
 import { COLOURS, colourOf, css } from "./colours";
-import { needleOf, RehearsalPicture, RehearsalStage, useViews, views, ViewsPicture, ViewsStage } from "./stages.views";
-import { AnatomyStage, LesionStage } from "./stages.anatomy";
+import { RehearsalPicture, RehearsalStage } from "./stages.rehearsal";
+import { needleOf, useViews, views, ViewsPicture, ViewsStage } from "./stages.views";
+import { startTrainee } from "./trainee";
+import { AnatomyStage, LesionStage, startCorrections } from "./stages.anatomy";
 import { ApproachesStage, comparing } from "./stages.approaches";
 import { CementStage } from "./stages.cement";
-import { GuidancePicture, GuidanceStage } from "./stages.guidance";
+import { GuidancePicture, GuidanceStage, startGuidance } from "./stages.guidance";
 import { ImportStage } from "./stages.import";
 import { CohortStage, FollowUpStage, ProcedureStage, ReportStage } from "./stages.record";
 import { SuitabilityStage } from "./stages.suitability";
@@ -182,7 +184,7 @@ class Held extends Component<{ children: ComponentChildren }, { failure: string 
 function Work() {
   useViews();
   const key = stage.value;
-  useEffect(() => { viewer.tool.value = null; viewer.maximised.value = null; }, [key, caseId.value]);
+  useEffect(() => { viewer.tool.value = viewer.brushed.value = null; viewer.maximised.value = null; }, [key, caseId.value]);
   const needsCase = key !== "import" && key !== "cohort";
   if (needsCase && !details.value) return <main class="whole"><p class="quiet pad">The case is loading …</p></main>;
   const Panel = PANELS[key];
@@ -300,5 +302,8 @@ function globalKeys(event: KeyboardEvent): void {
 
 viewer.startViewer();
 startPathEditing();
+startCorrections();
+startGuidance();
+startTrainee();
 window.addEventListener("keydown", globalKeys);
 render(<App />, document.getElementById("page")!);

@@ -7,7 +7,7 @@ import { colourOf, COLOURS } from "./colours";
 import { along, cross, letters, scale, sub, turned, unit, type Vec3 } from "./geometry";
 import { barLength, isKnown } from "./marks";
 import { axes, canvas3d, drawn, normalsOf, type Camera, type Canvas3D, type Mesh } from "./raster";
-import { anatomy, base, details, refused, stage, surfaces } from "./station";
+import { anatomy, base, cement, details, refused, stage, surfaces } from "./station";
 import type { SurfaceInfo } from "./types";
 import * as viewer from "./viewer";
 import { PaneButton } from "./slice-pane";
@@ -231,6 +231,10 @@ export function ScenePane() {
   );
 }
 
+/** Height under which the buttons would hide the left letter, and where it then stands, pixels. */
+const LOW_PANE = 380;
+const BESIDE_BUTTONS = 76;
+
 function burnIn(context: CanvasRenderingContext2D, c: HTMLCanvasElement, view: Camera): void {
   const { right, down } = axes(view);
   const put = (words: string, x: number, y: number, align: CanvasTextAlign, font = "600 15px system-ui, sans-serif"): void => {
@@ -243,12 +247,16 @@ function burnIn(context: CanvasRenderingContext2D, c: HTMLCanvasElement, view: C
     context.fillStyle = "#f3ecb0";
     context.fillText(words, x, y);
   };
-  put(letters(scale(right, -1)), 10, c.height / 2, "left");
+  // In a low pane the buttons reach down to the middle of the left edge.
+  put(letters(scale(right, -1)), c.height < LOW_PANE ? BESIDE_BUTTONS : 10, c.height / 2, "left");
   put(letters(right), c.width - 10, c.height / 2, "right");
   put(letters(scale(down, -1)), c.width / 2, 13, "center");
   put(letters(down), c.width / 2, c.height - 40, "center");
   put("3D", 10, 13, "left", "600 12px system-ui, sans-serif");
   const bar = barLength(c.width * view.mmPerPixel);
   context.fillRect(c.width - 12 - bar / view.mmPerPixel, c.height - 12, bar / view.mmPerPixel, 2);
+  const cloud = stage.value === "cement" && viewer.layers.value["cement"] && cement.value;
+  const words = ["not for clinical use", ...(details.value?.simulated ? ["SIMULATED"] : cloud ? ["simulated cement"] : [])].reverse().join(" · ");
+  put(words, 10, c.height - 12, "left", "400 10px system-ui, sans-serif");
   put(`${bar} mm`, c.width - 12 - bar / view.mmPerPixel / 2, c.height - 21, "center", "500 11px system-ui, sans-serif");
 }

@@ -43,6 +43,10 @@ function caption(name: PaneName, focus: Vec3): string[] {
   const lines = [`${["x", "y", "z"][axis]} ${focus[axis]!.toFixed(1)} mm · C ${w.centre_hu} W ${w.width_hu}`];
   if (viewer.isOblique.value) lines.push("oblique");
   if (s.thickness_mm > 0) lines.push(`slab ${s.thickness_mm} mm, ${s.mode}`);
+  // A simulated cloud on a real patient's slice says so in the pixels.
+  if (stage.value === "cement" && viewer.layers.value["cement"] && viewer.arrivalImage.value) lines.push("simulated cement");
+  const over = viewer.otherImage.value ? viewer.fused.value.name : "";
+  if (over) lines.push(over === "venogram" ? "simulated contrast laid over" : `${over === "mr" ? "MRI" : over} laid over, registered`);
   const level = viewer.ctLevel.value;
   if (level && level.shown > level.finest) lines.push(`coarse (1/${2 ** level.shown}), finer is loading`);
   return lines;
@@ -85,7 +89,9 @@ export function SlicePane({ name }: { name: PaneName }) {
     if (shown["needle"]) for (const one of viewer.otherPaths.value) drawPath(f, one, now.slab.thickness_mm);
     if (viewer.path.value && shown["needle"]) drawPath(f, viewer.path.value, now.slab.thickness_mm);
     drawPins(f, viewer.pins.value);
-    annotate(f, TITLES[name], caption(name, viewer.focus.value), details.value?.simulated ?? false);
+    const words = caption(name, viewer.focus.value);
+    annotate(f, TITLES[name], words, details.value?.simulated ?? false);
+    c.dataset["caption"] = words.join("; ");
     c.dataset["milliseconds"] = (performance.now() - began).toFixed(1);
   };
 

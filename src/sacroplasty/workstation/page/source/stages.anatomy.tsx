@@ -1,11 +1,11 @@
 /** Anatomy: what was found and how sure, corrections by landmark and brush. Lesion: click, sphere or brush. */
 
-import { signal, useSignal } from "@preact/signals";
+import { effect, signal, useSignal } from "@preact/signals";
 import type { Vec3 } from "./geometry";
 import { inverse, norm, point, sub } from "./geometry";
 import { isKnown } from "./marks";
 import { image3d, type Image3D } from "./reslice";
-import { anatomy, has, images, lesions, tried, write } from "./station";
+import { anatomy, caseId, has, images, lesions, notice, runningJob, tried, write } from "./station";
 import { Choice, Field, Findings, Measures, number, percent, placed, RunButton, Section, Slider, WithReason } from "./ui";
 import * as viewer from "./viewer";
 
@@ -72,6 +72,15 @@ function dropMoves(): void {
   moved.value = {};
   viewer.pins.value = [];
   viewer.tool.value = null;
+}
+
+/** Places that wait and a mask under the brush never follow into another case. */
+export function startCorrections(): void {
+  effect(() => {
+    void caseId.value;
+    dropMoves();
+    viewer.brushed.value = null;
+  });
 }
 
 async function sendMoves(reason: string): Promise<void> {
@@ -145,10 +154,12 @@ async function squeezed(mask: Image3D): Promise<Blob> {
 function Brush({ start, send, words }: { start: () => Image3D | null; send: (body: Blob) => Promise<unknown>; words: string }) {
   const radius = useSignal(4);
   const erase = useSignal(false);
+  const before = useSignal<Image3D | null>(null);
   const active = viewer.tool.value?.name === "brush" && viewer.brushed.value !== null;
   const begin = (): void => {
     const image = start();
     if (!image) return;
+    before.value = { ...image, array: image.array.slice() };
     viewer.brushed.value = { image, stamp: 0 };
     viewer.tool.value = {
       name: "brush", hint: "Paint; hold Alt to erase",
@@ -161,13 +172,25 @@ function Brush({ start, send, words }: { start: () => Image3D | null; send: (bod
     };
   };
   const stop = (): void => { viewer.brushed.value = null; viewer.tool.value = null; };
+  const store = async (): Promise<void> => {
+    // What another window painted meanwhile is not painted over unseen.
+    const now = start();
+    const meanwhile = !now || now.array.length !== before.value!.array.length || now.array.some((v, n) => v !== before.value!.array[n]);
+    if (meanwhile) {
+      before.value = now;
+      notice.value = { kind: "conflict", text: "It was changed in another window meanwhile. Nothing was overwritten; store once more to replace it by what you painted." };
+      return;
+    }
+    await send(await squeezed(viewer.brushed.value!.image));
+    stop();
+  };
   if (!active) return <button disabled={!viewer.labelImage.value} onClick={begin}>Brush …</button>;
   return (
     <div class="stack">
       <Slider label="Radius" value={radius.value} low={1} high={15} step={1} unit="mm" onInput={(v) => { radius.value = v; }} />
       <label class="check"><input type="checkbox" checked={erase.value} onChange={() => { erase.value = !erase.value; }} /><span>Erase</span></label>
       <div class="row">
-        <button class="primary" onClick={() => void tried(async () => { await send(await squeezed(viewer.brushed.value!.image)); stop(); })}>{words}</button>
+        <button class="primary" onClick={() => void tried(store)}>{words}</button>
         <button onClick={stop}>Drop</button>
       </div>
     </div>
@@ -201,11 +224,11 @@ export function LesionStage() {
     <>
       <Section title="Show the lesion">
         <div class="row">
-          <button class={clicking ? "primary" : ""} aria-pressed={clicking} disabled={!has("segment")} onClick={click}>{clicking ? "Click inside it …" : "By a click"}</button>
+          <button class={clicking ? "primary" : ""} aria-pressed={clicking} disabled={!has("segment") || !!runningJob.value} onClick={click}>{clicking ? "Click inside it …" : "By a click"}</button>
           <RunButton name="lesion" words="Search" needs={["segment"]} />
         </div>
         <div class="row"><Field label="Sphere at the crosshair, radius mm" type="number" min="1" max="60" step="1" value={radius.value} onInput={(v) => { radius.value = v; }} />
-          <button disabled={!has("segment")} onClick={sphere}>Take sphere</button></div>
+          <button disabled={!has("segment") || !!runningJob.value} onClick={sphere}>Take sphere</button></div>
         <Brush start={emptyMask} send={(body) => write("PUT", "/lesion/mask", body, { "Content-Type": "application/octet-stream" })} words="Store the lesion" />
         <p class="quiet">A new lesion replaces the old one; plans, views, cement and report made from it are forgotten.</p>
       </Section>

@@ -1,10 +1,10 @@
 /** Guidance: two or more shots, registered; a click on the tip gives its place with its uncertainty and what to do. */
 
-import { signal, useSignal } from "@preact/signals";
+import { effect, signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { getJson, send } from "./api";
 import { Outline, overlayKinds, OverlaySwitches } from "./radiograph";
-import { anatomy, base, details, ended, has, take, tried } from "./station";
+import { anatomy, base, caseId, details, ended, has, take, tried } from "./station";
 import type { Deviation, Job, Session } from "./types";
 import { Choice, Drop, Empty, number, Section, spelled, uploaded } from "./ui";
 import { isKnown } from "./marks";
@@ -14,14 +14,36 @@ const sessions = signal<Session[]>([]);
 const open = signal<string | null>(null);
 type Click = [number, number];
 const tips = signal<Record<number, { tip?: Click; shaft?: Click }>>({});
-const picking = signal<"tip" | "shaft" | string>("tip");
+/** What the next click marks: tip, shaft, or a landmark by name. */
+const picking = signal("tip");
 const landmarkClicks = signal<Record<string, Record<number, Click>>>({});
 const truth = signal<Record<string, unknown> | null>(null);
 
-const now = (): Session | null => sessions.value.find((one) => one.id === open.value) ?? sessions.value.at(-1) ?? null;
+/** The session that was chosen, else the newest: the server lists it first. */
+const now = (): Session | null => sessions.value.find((one) => one.id === open.value) ?? sessions.value[0] ?? null;
+
+/** Marks belong to the shots of one session; they never follow into another. */
+function fresh(): void {
+  tips.value = {};
+  landmarkClicks.value = {};
+  truth.value = null;
+  open.value = null;
+  picking.value = "tip";
+}
+
+/** Nothing of one patient's shots is left when another case is opened. */
+export function startGuidance(): void {
+  effect(() => {
+    void caseId.value;
+    sessions.value = [];
+    fresh();
+  });
+}
 
 async function reload(): Promise<void> {
-  sessions.value = (await getJson<{ sessions: Session[] }>(`${base.value}/guidance`)).sessions;
+  const at = base.value;
+  const found = (await getJson<{ sessions: Session[] }>(`${at}/guidance`)).sessions;
+  if (base.value === at) sessions.value = found;
 }
 
 async function followed(job: Job): Promise<void> {
@@ -42,31 +64,45 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
   const clicked = tips.value[n];
   const drawing = session.overlays?.[index] ?? [];
   const mark = (event: MouseEvent & { currentTarget: SVGSVGElement }): void => {
-    const box = event.currentTarget.getBoundingClientRect();
-    const at: Click = [((event.clientX - box.left) / box.width) * shot.size - 0.5, ((event.clientY - box.top) / box.height) * shot.size - 0.5];
-    const kind = picking.value;
-    if (kind === "tip" || kind === "shaft") {
-      tips.value = { ...tips.value, [n]: { ...clicked, [kind]: at } };
-      if (kind === "tip") picking.value = "shaft";
-      else picking.value = "tip";
-    } else landmarkClicks.value = { ...landmarkClicks.value, [kind]: { ...landmarkClicks.value[kind], [n]: at } };
+    // The drawing's own coordinates are the shot's pixels, whatever its shape on the screen.
+    const screen = event.currentTarget.getScreenCTM();
+    if (!screen) return;
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(screen.inverse());
+    if (at.x < 0 || at.y < 0 || at.x > shot.size - 1 || at.y > shot.rows - 1) return;
+    put(picking.value, [at.x, at.y]);
+    next();
+  };
+  const put = (kind: string, at: Click): void => {
+    if (kind === "tip" || kind === "shaft") tips.value = { ...tips.value, [n]: { ...clicked, [kind]: at } };
+    else landmarkClicks.value = { ...landmarkClicks.value, [kind]: { ...landmarkClicks.value[kind], [n]: at } };
+  };
+  /** After the tip comes the shaft; a landmark stays in hand for the other shots. */
+  const next = (): void => {
+    if (picking.value === "tip") picking.value = "shaft";
+    else if (picking.value === "shaft") picking.value = "tip";
   };
   const key = (event: KeyboardEvent): void => {
     const by: Record<string, Click> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const d = by[event.key];
-    const kind = picking.value === "shaft" ? "shaft" : "tip";
-    if (!d) return;
+    if (!d && event.key !== "Enter") return;
     event.preventDefault();
-    const from = clicked?.[kind] ?? [shot.size / 2, shot.size / 2];
+    if (!d) {
+      next();
+      return;
+    }
+    const kind = picking.value;
+    const held = kind === "tip" || kind === "shaft" ? clicked?.[kind] : landmarkClicks.value[kind]?.[n];
+    const from = held ?? [shot.size / 2, shot.rows / 2];
     const scale = event.shiftKey ? 10 : 1;
-    tips.value = { ...tips.value, [n]: { ...clicked, [kind]: [from[0] + d[0] * scale, from[1] + d[1] * scale] } };
+    const inside = (v: number, count: number): number => Math.min(count - 1, Math.max(0, v));
+    put(kind, [inside(from[0] + d[0] * scale, shot.size), inside(from[1] + d[1] * scale, shot.rows)]);
   };
   return (
     <figure class="pane radiograph" data-pane={`shot ${n}`}>
       <div class="shot">
         <img src={shot.url} alt={`Shot ${n}, ${shot.angles_label}`} draggable={false} />
-        <svg viewBox={`-0.5 -0.5 ${shot.size} ${shot.size}`} class="picking" onClick={mark} onKeyDown={key} tabIndex={0} role="application"
-          aria-label={`Shot ${n}, ${shot.angles_label}. Click the needle's tip, then a point on its shaft; arrow keys move the mark.`}>
+        <svg viewBox={`-0.5 -0.5 ${shot.size} ${shot.rows}`} class="picking" onClick={mark} onKeyDown={key} tabindex={0} role="application"
+          aria-label={`Shot ${n}, ${shot.angles_label}. Click the needle's tip, then a point on its shaft; arrow keys move the mark, with Shift by ten pixels, Enter takes the next one.`}>
           {drawing.filter((one) => overlayKinds.value[one.kind] ?? true).map((one) => <Outline key={one.name + one.kind} one={one} />)}
           {clicked?.tip && <g class="mark"><circle cx={clicked.tip[0]} cy={clicked.tip[1]} r="4" /><text x={clicked.tip[0] + 6} y={clicked.tip[1] - 4}>tip</text></g>}
           {clicked?.shaft && <g class="mark"><rect x={clicked.shaft[0] - 3} y={clicked.shaft[1] - 3} width="6" height="6" /><text x={clicked.shaft[0] + 6} y={clicked.shaft[1] - 4}>shaft</text></g>}
@@ -82,7 +118,6 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
 
 export function GuidanceStage() {
   useEffect(() => {
-    sessions.value = [];
     if (has("segment")) void tried(reload);
   }, [base.value, details.value?.revision]);
   const session = now();
@@ -112,18 +147,22 @@ function truthLines(told: Record<string, unknown>): [string, string][] {
     `${one.error_mm.toFixed(1)} mm off; the 95 % ellipsoid ${one.held ? "held the tip" : "did not hold the tip"}`]);
 }
 
+/** A session in words: its number in the order of time, what kind, when. */
+const titleOf = (one: Session, n: number, all: readonly Session[]): string =>
+  `${all.length - n} · ${one.simulated ? "simulated" : "real shots"} · ${new Date(one.at).toLocaleString([], { dateStyle: "short", timeStyle: "short", hourCycle: "h23" })}`;
+
 function Start() {
   const depth = useSignal("");
-  const fresh = (): void => { tips.value = {}; landmarkClicks.value = {}; truth.value = null; open.value = null; };
+  const titles = sessions.value.map(titleOf);
   return (
     <Section title="Shots">
-      {sessions.value.length > 1 && <Choice label="Session" value={now()?.id ?? ""} options={sessions.value.map((one) => one.id)} onChange={(id) => { fresh(); open.value = id; }} />}
-      <Drop words="Real shots: two or more DICOM XA/RF files with geometry. The isocentre is taken at the crosshair." work={async (files) => {
+      {sessions.value.length > 1 && <Choice label="Session" value={titles[sessions.value.indexOf(now()!)] ?? ""} options={titles} onChange={(title) => { fresh(); open.value = sessions.value[titles.indexOf(title)]?.id ?? null; }} />}
+      <Drop words={`Real shots: two or more DICOM XA/RF files with geometry. The isocentre is taken at the crosshair, now ${viewer.focus.value.map((v) => v.toFixed(0)).join(", ")} mm.`} work={async (files) => {
         fresh();
         await followed(await send<Job>("POST", `${base.value}/guidance/real`, { upload: await uploaded(files), isocentre_mm: viewer.focus.value }));
       }} />
       <div class="row">
-        <label class="field"><span>Needle depth mm</span><input type="number" min="10" max="400" placeholder="all the way" value={depth.value} onInput={(e) => { depth.value = e.currentTarget.value; }} /></label>
+        <label class="field"><span>Needle depth mm</span><input type="number" min="10" max="400" placeholder="80 % of the way" value={depth.value} onInput={(e) => { depth.value = e.currentTarget.value; }} /></label>
         <button disabled={!has("plan")} onClick={() => void tried(async () => {
           fresh();
           const seed = sessions.value.length + 1;

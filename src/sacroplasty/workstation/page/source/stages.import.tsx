@@ -46,7 +46,7 @@ function CaseList() {
 function SourceSheet() {
   const source = details.value?.source ?? {};
   const remarks = source.remarks ?? [];
-  const facts = Object.entries(source).filter(([key, value]) => key !== "remarks" && key !== "acknowledged" && value !== null && typeof value !== "object");
+  const facts = Object.entries(source).filter(([key, value]) => key !== "remarks" && key !== "acknowledged" && value !== null && value !== "" && typeof value !== "object");
   return (
     <Section title="Where the open case's CT comes from">
       {facts.length === 0 && <p class="quiet">Nothing was noted about the source.</p>}
@@ -70,12 +70,13 @@ function NewCase() {
   const id = useSignal("");
   const name = useSignal("");
   const ways = ["files", ...((about.value?.folders.length ?? 0) ? ["folder"] : []), ...((about.value?.archives.length ?? 0) ? ["archive"] : [])];
-  const imported = async (source: Record<string, unknown>, acknowledge: string[], options: Record<string, unknown> = {}): Promise<void> => {
+  const imported = async (source: Record<string, unknown>, acknowledge: string[], options: Record<string, unknown>): Promise<void> => {
     const job = await send<Job>("POST", "/api/imports", { id: id.value, name: name.value || id.value, acknowledge, ...source, ...options });
     take(job);
     const done = await ended(job.id);
     if (done.state === "done") go("anatomy", id.value);
   };
+  const From = { files: FromFiles, folder: FromFolder, archive: FromArchive }[way.value] ?? FromFiles;
   return (
     <Section title="New case">
       <div class="row">
@@ -83,49 +84,76 @@ function NewCase() {
         <Field label="Name shown" value={name.value} onInput={(v) => { name.value = v; }} placeholder="any script" />
       </div>
       {ways.length > 1 && <Choice label="From" value={way.value} options={ways} onChange={(v) => { way.value = v; }} />}
-      {way.value === "files" && <FromFiles ready={!!id.value} onImport={imported} />}
-      {way.value === "folder" && <FromFolder ready={!!id.value} onImport={imported} />}
-      {way.value === "archive" && <FromArchive ready={!!id.value} onImport={imported} />}
+      <From key={way.value} ready={!!id.value} onImport={imported} />
     </Section>
   );
 }
 
-type OnImport = (source: Record<string, unknown>, acknowledge: string[], options?: Record<string, unknown>) => Promise<void>;
+type OnImport = (source: Record<string, unknown>, acknowledge: string[], options: Record<string, unknown>) => Promise<void>;
+interface Way { ready: boolean; onImport: OnImport }
+/** What the gate was asked about, and what it said; the newest question alone counts. */
+interface Asked { source: Record<string, unknown>; found: Inspection }
 
-function FromFiles({ ready, onImport }: { ready: boolean; onImport: OnImport }) {
-  const progress = useSignal("");
-  const upload = useSignal("");
-  const found = useSignal<Inspection | null>(null);
-  const send_files = async (files: FileList): Promise<void> => {
-    found.value = null;
-    const begun = await send<{ upload: string }>("POST", "/api/uploads", undefined);
-    for (let n = 0; n < files.length; n++) {
-      const file = files[n]!;
-      progress.value = `Sending file ${n + 1} of ${files.length}`;
-      await send("PUT", `/api/uploads/${begun.upload}/files/${n}`, file, undefined, { "X-File-Name": encodeURIComponent(file.name) });
+/** Asks the gate by a job and waits for its word. */
+function useGate(): [Asked | null, string, (ask: () => Promise<Job>, source: Record<string, unknown>, words: string) => Promise<void>, (words: string) => void] {
+  const asked = useSignal<Asked | null>(null);
+  const waiting = useSignal("");
+  const ask = async (begin: () => Promise<Job>, source: Record<string, unknown>, words: string): Promise<void> => {
+    asked.value = null;
+    waiting.value = words;
+    try {
+      const job = await begin();
+      take(job);
+      const done = await ended(job.id);
+      const result = done.result as { inspection?: Inspection; upload?: string } | null;
+      if (done.state === "done" && result?.inspection) asked.value = { source: result.upload ? { upload: result.upload } : source, found: result.inspection };
+    } finally {
+      waiting.value = "";
     }
-    progress.value = "Inspecting the geometry …";
-    upload.value = begun.upload;
-    const job = await send<Job>("POST", `/api/uploads/${begun.upload}/inspect`, undefined);
-    take(job);
-    const done = await ended(job.id);
-    progress.value = "";
-    if (done.state === "done") found.value = done.result as unknown as Inspection;
   };
+  return [asked.value, waiting.value, ask, (words) => { asked.value = null; waiting.value = words; }];
+}
+
+function Judged({ asked, waiting, ready, onImport }: Way & { asked: Asked | null; waiting: string }) {
   return (
     <>
-      <label class="drop" onDragOver={(e) => e.preventDefault()} onDrop={(e) => { e.preventDefault(); if (e.dataTransfer) void tried(() => send_files(e.dataTransfer!.files)); }}>
-        <input type="file" multiple onChange={(e) => { const { files } = e.currentTarget; if (files?.length) void tried(() => send_files(files)); }} />
+      {waiting && <p role="status">{waiting}</p>}
+      {asked && <Gate found={asked.found} ready={ready} onImport={(acknowledge, options) => onImport(asked.source, acknowledge, options)} />}
+    </>
+  );
+}
+
+function FromFiles({ ready, onImport }: Way) {
+  const [asked, waiting, ask, say] = useGate();
+  const sent = (files: FileList): void => void tried(async () => {
+    try {
+      const upload = await uploaded(files, (n) => say(`Sending file ${n} of ${files.length}`));
+      await ask(() => send<Job>("POST", `/api/uploads/${upload}/inspect`, undefined), { upload }, "Inspecting the geometry …");
+    } catch (error) {
+      say("");
+      throw error;
+    }
+  });
+  const chosen = (event: { currentTarget: HTMLInputElement }): void => {
+    const { files } = event.currentTarget;
+    if (files?.length) sent(files);
+  };
+  // A whole folder can be chosen where the browser knows how; the attribute is not in the types.
+  const whole = { webkitdirectory: true };
+  return (
+    <>
+      <label class="drop" onDragOver={(e) => e.preventDefault()} onDrop={(e) => { e.preventDefault(); if (e.dataTransfer?.files.length) sent(e.dataTransfer.files); }}>
+        <input type="file" multiple onChange={chosen} />
         <span>Choose or drop a DICOM series, .zip, .nii.gz or .nrrd. It stays on this machine.</span>
       </label>
-      {progress.value && <p role="status">{progress.value}</p>}
-      {found.value && <Gate found={found.value} ready={ready} onImport={(acknowledge, options) => onImport({ upload: upload.value }, acknowledge, options)} />}
+      <label class="drop small"><input type="file" {...whole} onChange={chosen} /><span>Choose a whole folder of DICOM files</span></label>
+      <Judged asked={asked} waiting={waiting} ready={ready} onImport={onImport} />
     </>
   );
 }
 
 function Gate({ found, ready, onImport }: {
-  found: Inspection; ready: boolean; onImport: (acknowledge: string[], options?: Record<string, unknown>) => Promise<void>;
+  found: Inspection; ready: boolean; onImport: (acknowledge: string[], options: Record<string, unknown>) => Promise<void>;
 }) {
   const read = useSignal<string[]>([]);
   const series = useSignal("");
@@ -154,46 +182,72 @@ function Gate({ found, ready, onImport }: {
   );
 }
 
-interface Entry { name: string; path?: string; kind?: string; folder?: boolean }
+interface Entry { name: string; path: string; folder: boolean }
 
-function FromFolder({ ready, onImport }: { ready: boolean; onImport: OnImport }) {
+function FromFolder({ ready, onImport }: Way) {
   const folder = useSignal(about.value?.folders[0] ?? "");
   const path = useSignal("");
   const entries = useSignal<Entry[] | null>(null);
+  const [asked, waiting, ask, say] = useGate();
+  const at = (): string => `/api/folders/${encodeURIComponent(folder.value)}`;
   const list = (): Promise<boolean> => tried(async () => {
-    const answer = await getJson<{ entries: Entry[] }>(`/api/folders/${encodeURIComponent(folder.value)}?path=${encodeURIComponent(path.value)}`);
-    entries.value = answer.entries ?? [];
+    say("");
+    const answer = await getJson<{ entries: Entry[] }>(`${at()}?path=${encodeURIComponent(path.value)}`);
+    entries.value = answer.entries;
   });
-  const enter = (one: Entry): void => { path.value = one.path ?? (path.value ? `${path.value}/${one.name}` : one.name); void list(); };
+  const enter = (one: Entry): void => {
+    path.value = one.path;
+    if (one.folder) void list();
+    else inspect();
+  };
+  const inspect = (): void => void tried(() => ask(() => send<Job>("POST", `${at()}/inspect`, { path: path.value }), { folder: folder.value, path: path.value }, "Inspecting the geometry …"));
   return (
     <>
       <Choice label="Folder" value={folder.value} options={about.value?.folders ?? []} onChange={(v) => { folder.value = v; path.value = ""; void list(); }} />
-      <div class="row"><Field label="Path in it" value={path.value} onInput={(v) => { path.value = v; }} /><button onClick={() => void list()}>List</button></div>
-      {entries.value && <ul class="entries">{entries.value.map((one) => <li key={one.name}><button class="link" onClick={() => enter(one)}>{one.name}{one.folder ? "/" : ""}</button></li>)}</ul>}
-      <button class="primary" disabled={!ready} onClick={() => void tried(() => onImport({ folder: folder.value, path: path.value }, []))}>Make the case</button>
+      <div class="row"><Field label="Path in it" value={path.value} onInput={(v) => { path.value = v; say(""); }} /><button onClick={() => void list()}>List</button>
+        <button onClick={inspect}>Inspect</button></div>
+      {entries.value && (
+        <ul class="entries">
+          {path.value.includes("/") || entries.value.some((one) => one.path !== one.name)
+            ? <li><button class="link" onClick={() => { path.value = path.value.split("/").slice(0, -1).join("/"); void list(); }}>one level up</button></li> : null}
+          {entries.value.map((one) => <li key={one.path}><button class="link" dir="auto" onClick={() => enter(one)}>{one.name}{one.folder ? "/" : ""}</button></li>)}
+        </ul>
+      )}
+      <Judged asked={asked} waiting={waiting} ready={ready} onImport={onImport} />
     </>
   );
 }
 
-function FromArchive({ ready, onImport }: { ready: boolean; onImport: OnImport }) {
+interface Series { patient_id: string; study_uid: string; series_uid: string; modality: string; description: string; images: number }
+
+function FromArchive({ ready, onImport }: Way) {
   const archive = useSignal(about.value?.archives[0] ?? "");
   const patient = useSignal("");
-  const found = useSignal<{ patient_id?: string; study_uid: string; series_uid: string; modality: string; description: string; images: number }[]>([]);
+  const found = useSignal<Series[] | null>(null);
+  const [asked, waiting, ask, say] = useGate();
+  const at = (): string => `/api/archives/${encodeURIComponent(archive.value)}`;
+  const find = (): void => void tried(async () => {
+    found.value = null;
+    say("");
+    found.value = (await send<{ series: Series[] }>("POST", `${at()}/find`, { patient_id: patient.value })).series;
+  });
+  const fetched = (one: Series): void => void tried(() => ask(() => send<Job>("POST", `${at()}/fetch`, {
+    patient_id: one.patient_id, study_uid: one.study_uid, series_uid: one.series_uid, images: one.images,
+  }), {}, "Fetching the series and inspecting its geometry …"));
   return (
     <>
       <div class="row">
         <Choice label="Archive" value={archive.value} options={about.value?.archives ?? []} onChange={(v) => { archive.value = v; }} />
         <Field label="Patient ID" value={patient.value} onInput={(v) => { patient.value = v; }} />
-        <button onClick={() => void tried(async () => {
-          found.value = (await send<{ series: typeof found.value }>("POST", `/api/archives/${encodeURIComponent(archive.value)}/find`, { patient_id: patient.value })).series;
-        })}>Find</button>
+        <button disabled={!patient.value} onClick={find}>Find</button>
       </div>
+      {found.value?.length === 0 && <p class="quiet">The archive has no series of this patient.</p>}
       <ul class="entries">
-        {found.value.map((one) => (
-          <li key={one.series_uid}><button disabled={!ready} onClick={() => void tried(() => onImport({ archive: archive.value, patient_id: patient.value, study_uid: one.study_uid, series_uid: one.series_uid, images: one.images }, []))}>
-            {one.modality} · {one.images} images · {one.description}</button></li>
+        {(found.value ?? []).map((one) => (
+          <li key={one.series_uid}><button disabled={!!waiting} onClick={() => fetched(one)}><span dir="auto">{one.modality} · {one.images} images · {one.description || "no description"}</span></button></li>
         ))}
       </ul>
+      <Judged asked={asked} waiting={waiting} ready={ready} onImport={onImport} />
     </>
   );
 }

@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { getJson, send } from "./api";
 import { Chart, Legend, type Series } from "./chart";
+import { useEdits } from "./edits";
 import { about, base, caseId, details, ended, go, has, take, tried, write } from "./station";
 import type { Job, Step } from "./types";
 import { Choice, Drop, Empty, Field, number, percent, placed, RunButton, Section, uploaded } from "./ui";
@@ -56,7 +57,7 @@ function Citations() {
   );
 }
 
-interface Procedure { steps: Step[]; details: Record<string, unknown>; warnings: string[]; missing: string[]; closed_at: string | null }
+interface Procedure { revision: number; steps: Step[]; details: Record<string, unknown>; warnings: string[]; missing: string[]; closed_at: string | null }
 
 type Kind = "text" | "number" | "yes/no" | readonly string[];
 /** The registry's columns, what they are called, and how they are answered. */
@@ -76,14 +77,21 @@ const clock = (iso: string): string => new Date(iso).toLocaleTimeString([], { ho
 export function ProcedureStage() {
   const p = useSignal<Procedure | null>(null);
   const notes = useSignal<Record<string, string>>({});
-  const edited = useSignal<Record<string, unknown> | null>(null);
+  const edits = useEdits(p.value?.details ?? null);
   const load = (): Promise<boolean> => tried(async () => { p.value = await getJson<Procedure>(`${base.value}/procedure`); });
   useEffect(() => { void load(); }, [base.value, details.value?.revision]);
   const act = (method: string, path: string, body?: unknown): void => void tried(async () => { await write(method, `/procedure${path}`, body); await load(); });
   const one = p.value;
   if (!one) return <div class="page"><p class="quiet">The record is loading.</p></div>;
   const done = new Set(one.steps.filter((step) => step.done_at).map((step) => step.key));
-  const d = edited.value ?? one.details;
+  const d = edits.shown ?? one.details;
+  const store = (): Promise<boolean> => tried(async () => {
+    const record = edits.ready();
+    if (!record) return;
+    await write("PUT", "/procedure/details", record, {}, one.revision);
+    edits.done(record);
+    await load();
+  });
   return (
     <div class="page two-columns">
       <Section title="Checklist" aside={one.closed_at ? <span class="tag">closed {one.closed_at.slice(0, 10)}</span> : null}>
@@ -98,7 +106,7 @@ export function ProcedureStage() {
                 <div><strong>{step.words}</strong>{step.required && !step.done_at && <span class="tag">required</span>}
                   {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after_antibiotic !== null && step.key === "incision" && ` · ${step.minutes_after_antibiotic.toFixed(0)} min after the antibiotic`}</span>}
                   {step.note && <p dir="auto">{step.note}</p>}
-                  {!step.done_at && waits.length > 0 && <p class="quiet">after {waits.map(placed).join(", ")}</p>}
+                  {!step.done_at && waits.length > 0 && <p class="quiet">after: {waits.map((key) => one.steps.find((other) => other.key === key)?.words ?? key).join(", ")}</p>}
                 </div>
                 {!step.done_at && <input aria-label={`Note for ${step.words}`} placeholder="note" value={notes.value[step.key] ?? ""} onInput={(e) => { notes.value = { ...notes.value, [step.key]: e.currentTarget.value }; }} />}
               </li>
@@ -107,19 +115,19 @@ export function ProcedureStage() {
         </ol>
       </Section>
       <div>
-        <Section title="Details" aside={<button class="primary" disabled={!edited.value} onClick={() => void tried(async () => { await write("PUT", "/procedure/details", edited.value); edited.value = null; await load(); })}>Store</button>}>
+        <Section title="Details" aside={<div class="row"><button class="primary" disabled={!edits.dirty} onClick={() => void store()}>Store</button>{edits.dirty && <button onClick={edits.drop}>Drop</button>}</div>}>
           <div class="facts">
             {DETAILS.map(([key, words, kind]) => (
               <Answer key={key} label={words} kind={key === "approach" ? (about.value?.approaches ?? []).map((a) => a.name) : kind} value={d[key]}
-                onChange={(v) => { edited.value = { ...d, [key]: v }; }} />
+                onChange={(v) => edits.set({ ...d, [key]: v })} />
             ))}
           </div>
-          <Deposits value={(d["deposits"] as Record<string, unknown>[] | undefined) ?? []} onChange={(deposits) => { edited.value = { ...d, deposits }; }} />
+          <Deposits value={(d["deposits"] as Record<string, unknown>[] | undefined) ?? []} onChange={(deposits) => edits.set({ ...d, deposits })} />
         </Section>
         <Section title="Close">
           <p class="quiet">Closing writes the record to the registry. It can be read afterwards, not changed.</p>
-          {one.missing.length > 0 && !one.closed_at && <p>Not ticked yet: {one.missing.map(placed).join(", ")}</p>}
-          <button disabled={!!one.closed_at || !!edited.value} onClick={() => act("POST", "/close", {})}>Close the record</button>
+          {one.missing.length > 0 && !one.closed_at && <p>Not ticked yet: {one.missing.join(", ")}</p>}
+          <button disabled={!!one.closed_at || edits.dirty} onClick={() => act("POST", "/close", {})}>Close the record</button>
         </Section>
       </div>
     </div>
@@ -269,8 +277,10 @@ function Entry({ title, words, fields, send: sent }: {
 }
 
 function PainEntry({ add }: { add: Add }) {
-  return <Entry title="Pain" words="Add" send={(body) => add("pain", body)} fields={[
-    ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (baseline, sacroplasty, …)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
+  // What a score came after is told by its day where nobody says it: nothing after the procedure counts as baseline.
+  const told = (body: Record<string, unknown>): Record<string, unknown> => (body["after"] ? body : { ...body, after: Number(body["day"] ?? 0) > 0 ? "sacroplasty" : "baseline" });
+  return <Entry title="Pain" words="Add" send={(body) => add("pain", told(body))} fields={[
+    ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (left open: by the day)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
 }
 
 function ContactEntry({ add }: { add: Add }) {

@@ -3,11 +3,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
+import { useEdits } from "./edits";
 import { about, base, details, has, tried, write } from "./station";
 import { Choice, Field, Section, WithReason } from "./ui";
 
 type Fact = string | number | boolean | null | string[] | { [key: string]: Fact } | Fact[];
-interface Facts { facts: Record<string, Fact>; override: { reason: string; by: string; when: string } | null }
+interface Facts { revision: number; facts: Record<string, Fact>; override: { reason: string; by: string; when: string } | null }
 interface Statement { code: string; topic: string; text: string; bearing: string }
 interface Sheet {
   verdict: string; proceeds: boolean; reasons: string[]; questions: string[]; statements: Statement[];
@@ -24,27 +25,29 @@ const ORDER = Object.keys(BEARINGS);
 export function SuitabilityStage() {
   const facts = useSignal<Facts | null>(null);
   const sheet = useSignal<Sheet | null>(null);
-  const edited = useSignal<Record<string, Fact> | null>(null);
+  const edits = useEdits(facts.value?.facts ?? null);
   const load = (): Promise<boolean> => tried(async () => {
     facts.value = await getJson<Facts>(`${base.value}/facts`);
     if (has("lesion")) sheet.value = await getJson<Sheet>(`${base.value}/suitability`);
   });
   useEffect(() => { void load(); }, [base.value, details.value?.revision]);
-  const f = edited.value ?? facts.value?.facts;
+  const f = edits.shown;
   const change = (path: string[], value: Fact): void => {
-    if (f) edited.value = withValue(f, path, value) as Record<string, Fact>;
+    if (f) edits.set(withValue(f, path, value) as Record<string, Fact>);
   };
   const store = (): Promise<boolean> => tried(async () => {
-    await write("PUT", "/facts", { facts: edited.value });
-    edited.value = null;
+    const sheetToStore = edits.ready();
+    if (!sheetToStore) return;
+    await write("PUT", "/facts", { facts: sheetToStore }, {}, facts.value!.revision);
+    edits.done(sheetToStore);
     await load();
   });
   return (
     <div class="page two-columns">
       <div>
         <Section title="What is known about the patient" aside={<div class="row">
-          <button class="primary" disabled={!edited.value} onClick={() => void store()}>Store</button>
-          {edited.value && <button onClick={() => { edited.value = null; }}>Drop</button>}</div>}>
+          <button class="primary" disabled={!edits.dirty} onClick={() => void store()}>Store</button>
+          {edits.dirty && <button onClick={edits.drop}>Drop</button>}</div>}>
           <p class="quiet">Leave open what is not known: it becomes a question, never a guess.</p>
           {f && FORM.map(([group, fields]) => (
             <fieldset key={group} class="facts"><legend>{group}</legend>

@@ -1,13 +1,13 @@
-/** Views: a virtual C-arm about the prone patient. Rehearsal: what each view should show at each depth; trainee mode. */
+/** Views: a virtual C-arm about the prone patient. */
 
-import { signal, useSignal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { getJson, send } from "./api";
-import { draft, selectedPlan, shownPlan } from "./path-edit";
+import { getJson } from "./api";
+import { draft, selectedPlan } from "./path-edit";
 import { OverlaySwitches, Radiograph, type Shot } from "./radiograph";
 import { about, base, details, has, tried } from "./station";
 import type { ShotInfo, ViewInfo } from "./types";
-import { Choice, number, placed, RunButton, Section, Slider } from "./ui";
+import { Choice, number, RunButton, Section, Slider } from "./ui";
 import * as viewer from "./viewer";
 
 export const views = signal<ViewInfo[]>([]);
@@ -17,8 +17,12 @@ const shown = signal<ShotInfo | null>(null);
 /** Reads the stored views of the open case whenever its revision changes. */
 export function useViews(): void {
   useEffect(() => {
+    const at = base.value;
     views.value = [];
-    if (has("views")) void tried(async () => { views.value = (await getJson<{ views: ViewInfo[] }>(`${base.value}/views`)).views; });
+    if (has("views")) void tried(async () => {
+      const found = (await getJson<{ views: ViewInfo[] }>(`${at}/views`)).views;
+      if (base.value === at) views.value = found;
+    });
   }, [base.value, details.value?.revision]);
 }
 
@@ -28,7 +32,8 @@ export function needleOf(): Partial<Shot> {
   return selectedPlan.value ? { plan: selectedPlan.value.rank } : {};
 }
 
-const LIMITS = { lao: 180, cra: 90 };
+/** The server renders no view nearer to the body axis. */
+const LIMITS = { lao: 180, cra: 85 };
 
 export function ViewsPicture() {
   const { lao_deg, cra_deg, carm, patient_position, bone_white } = arm.value;
@@ -117,121 +122,5 @@ export function ViewsStage() {
         <OverlaySwitches />
       </Section>
     </>
-  );
-}
-
-interface Checkpoint { name: string; depth_mm: number; tip_mm: number[]; shows: string[]; breach: string; action: string }
-interface Rehearsal { checkpoints: Checkpoint[]; views: ViewInfo[]; dose: { placement_s: number; cement_s: number; air_kerma_mgy: number; sentence: string } }
-interface Score { off_target_mm: number | null; angle_deg: number | null; smallest_spare_mm: number | null; shots: number; seconds: number; dose_sentence: string; sentences: string[] }
-
-const rehearsal = signal<Rehearsal | null>(null);
-const step = signal(0);
-const trainee = signal<{ began: number; shots: { lao_deg: number; cra_deg: number }[]; score: Score | null } | null>(null);
-
-export function RehearsalPicture() {
-  const r = rehearsal.value;
-  if (trainee.value) return <TraineePicture />;
-  if (!r) return <p class="quiet pad">Plan an approach first; the rehearsal follows its needle.</p>;
-  const stop = r.checkpoints[step.value];
-  return (
-    <div class="shots">
-      {r.views.slice(0, 4).map((one) => (
-        <Radiograph key={one.number} words={one.name} shot={{ lao_deg: one.lao_deg, cra_deg: one.cra_deg, isocentre: one.isocentre_mm, carm: one.carm,
-          plan: selectedPlan.value?.rank ?? 1, ...(stop ? { depth_mm: stop.depth_mm } : {}) }} />
-      ))}
-    </div>
-  );
-}
-
-export function RehearsalStage() {
-  useEffect(() => {
-    rehearsal.value = null;
-    step.value = 0;
-    if (has("plan")) void tried(async () => { rehearsal.value = await getJson<Rehearsal>(`${base.value}/rehearsal?plan=${selectedPlan.value?.rank ?? 1}`); });
-  }, [base.value, details.value?.revision, selectedPlan.value?.rank]);
-  const r = rehearsal.value;
-  const stop = r?.checkpoints[step.value];
-  return (
-    <>
-      <Section title="Step by step">
-        {!r && <p class="quiet">No plan to rehearse yet.</p>}
-        {r && (
-          <ol class="steps">
-            {r.checkpoints.map((one, n) => (
-              <li key={n} class={n === step.value ? "chosen" : ""}><button aria-current={n === step.value} onClick={() => { step.value = n; }}>
-                <span>{n + 1}</span><strong>{placed(one.name)}</strong><em>{number(one.depth_mm, 0, "mm")}</em></button></li>
-            ))}
-          </ol>
-        )}
-        {r && <div class="row"><button disabled={step.value === 0} onClick={() => { step.value -= 1; }}>Back</button>
-          <button class="primary" disabled={step.value >= r.checkpoints.length - 1} onClick={() => { step.value += 1; }}>Advance</button></div>}
-      </Section>
-      {stop && <Section title={`At ${placed(stop.name)}`}>
-        <dl class="shows">{stop.shows.map((one) => {
-          const [view, words] = one.includes(": ") ? [one.slice(0, one.indexOf(": ")), one.slice(one.indexOf(": ") + 2)] : ["", one];
-          return <div key={one}><dt>{view}</dt><dd>{words}</dd></div>;
-        })}</dl>
-        {stop.action && <p><strong>Do:</strong> {stop.action}</p>}
-        {stop.breach && <p class="warning"><strong>A breach would look like:</strong> {stop.breach}</p>}
-      </Section>}
-      {r && <Section title="Dose, estimated"><p class="quiet">{r.dose.sentence}</p></Section>}
-      <TraineePanel />
-      <Section title="Outlines"><OverlaySwitches /></Section>
-    </>
-  );
-}
-
-function TraineePicture() {
-  const t = trainee.value!;
-  const last = t.shots.at(-1);
-  return (
-    <div class="shots">
-      {last ? <Radiograph words="Your last shot" overlays={false} shot={{ ...last, ...needleOf() }} /> : <p class="quiet pad">Take a shot to see the needle.</p>}
-      {t.shots.length > 1 && <Radiograph words="The one before" overlays={false} shot={{ ...t.shots.at(-2)!, ...needleOf() }} />}
-    </div>
-  );
-}
-
-function TraineePanel() {
-  const lao = useSignal(0);
-  const cra = useSignal(0);
-  const t = trainee.value;
-  const finish = (): void => void tried(async () => {
-    const path = viewer.path.value;
-    if (!t || !path) return;
-    const plan = shownPlan.value;
-    const score = await send<Score>("POST", `${base.value}/rehearsal/score`, {
-      approach: plan?.approach ?? "", entry_mm: path.entry_mm, target_mm: path.target_mm,
-      gauge: plan?.needles[0]?.needle.gauge_number ?? 13, shots: t.shots, seconds: (performance.now() - t.began) / 1000,
-    });
-    trainee.value = { ...t, score };
-  });
-  return (
-    <Section title="Trainee mode">
-      {!t && <><p class="quiet">Place the needle yourself (stage Approaches), take as few shots as you need, then be scored: aim, clearance, shots, time and dose. Outlines are hidden.</p>
-        <button disabled={!has("plan")} onClick={() => { trainee.value = { began: performance.now(), shots: [], score: null }; }}>Begin</button></>}
-      {t && (
-        <>
-          <Slider label="LAO +" value={lao.value} low={-90} high={90} step={1} unit="°" onInput={(v) => { lao.value = v; }} />
-          <Slider label="CRA +" value={cra.value} low={-45} high={45} step={1} unit="°" onInput={(v) => { cra.value = v; }} />
-          <div class="row wrap">
-            <button class="primary" onClick={() => { trainee.value = { ...t, shots: [...t.shots, { lao_deg: lao.value, cra_deg: cra.value }] }; }}>Shot ({t.shots.length})</button>
-            <button disabled={!t.shots.length} onClick={finish}>Finish and score</button>
-            <button onClick={() => { trainee.value = null; }}>Stop</button>
-          </div>
-          {t.score && (
-            <div role="status">
-              <div class="verdict">
-                <div><span>off target</span><strong>{number(t.score.off_target_mm, 1, "mm")}</strong></div>
-                <div><span>spare clearance</span><strong>{number(t.score.smallest_spare_mm, 1, "mm")}</strong></div>
-                <div><span>shots</span><strong>{t.score.shots}</strong></div>
-                <div><span>time</span><strong>{number(t.score.seconds / 60, 1, "min")}</strong></div>
-              </div>
-              <ul class="plain">{[...t.score.sentences, t.score.dose_sentence].map((one) => <li key={one}>{one}</li>)}</ul>
-            </div>
-          )}
-        </>
-      )}
-    </Section>
   );
 }

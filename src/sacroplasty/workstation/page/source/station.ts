@@ -126,11 +126,11 @@ function keep(id: string, work: () => void): void {
   if (caseId.value === id) batch(work);
 }
 
-/** A write on the open case: carries its revision, then follows its job or takes over what it changed. */
+/** A write on the open case: carries the revision it was made on, then follows its job or takes over what it changed. */
 export async function write<T extends { revision?: number; id?: string; state?: string }>(
-  method: string, path: string, body?: unknown, headers: Record<string, string> = {},
+  method: string, path: string, body?: unknown, headers: Record<string, string> = {}, at: number = revision.value,
 ): Promise<T> {
-  const answer = await send<T>(method, `${base.value}${path}`, body, revision.value, headers);
+  const answer = await send<T>(method, `${base.value}${path}`, body, at, headers);
   if (answer.state && answer.id) take(answer as unknown as Job);
   // The write may have made later stages void: revision and stages change together.
   else await openCase(caseId.value);

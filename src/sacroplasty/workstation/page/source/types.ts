@@ -45,7 +45,7 @@ export interface ImageLevel {
   level: number; url: string; shape: Vec3; spacing_mm: Vec3; origin_mm: Vec3; direction: number[]; bytes: number;
 }
 export interface ImageInfo {
-  name: string; kind: string; unit: string; type: "int16" | "uint8" | "float32"; lowest: number; highest: number;
+  name: string; kind: string; unit: string; type: "int16" | "uint8" | "float32"; lowest: number; highest: number; window: [number, number];
   names: Record<string, string>; present?: (string | number)[]; levels: ImageLevel[];
 }
 
@@ -133,8 +133,8 @@ export interface Deviation {
   advice: "continue" | "correct" | "stop"; sentence: string; misfit_pixels: number;
 }
 export interface Session {
-  id: string; state: "shot" | "registering" | "registered" | "refused" | "void"; simulated: boolean;
-  shots: { n: number; url: string; size: number; angles_label: string; letters: ShotInfo["letters"] }[];
+  id: string; state: "shot" | "registering" | "registered" | "refused" | "void"; simulated: boolean; at: string;
+  shots: { n: number; url: string; size: number; rows: number; angles_label: string; letters: ShotInfo["letters"] }[];
   registration: { accepted: boolean; sentence: string; mismatch: number; expected_error_mm: number | null } | null;
   overlays: Overlay[][]; answers: Deviation[];
 }

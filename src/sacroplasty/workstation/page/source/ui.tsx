@@ -143,10 +143,11 @@ export function WithReason({ words, label, onDone, disabled = false }: {
   );
 }
 
-/** Sends files to the server and returns the upload's name. */
-export async function uploaded(files: FileList): Promise<string> {
+/** Sends files to the server and returns the upload's name; `said` hears which file is on its way. */
+export async function uploaded(files: FileList, said: (n: number) => void = () => undefined): Promise<string> {
   const { upload } = await send<{ upload: string }>("POST", "/api/uploads", undefined);
   for (let n = 0; n < files.length; n++) {
+    said(n + 1);
     await send("PUT", `/api/uploads/${upload}/files/${n}`, files[n], undefined, { "X-File-Name": encodeURIComponent(files[n]!.name) });
   }
   return upload;

@@ -137,7 +137,7 @@ async function fetched(info: ImageInfo, level: ImageInfo["levels"][number], sign
   if (bytes.byteLength !== level.bytes) throw new Error(`Image ${info.name} came incomplete; it is not shown`);
   if (info.type === "float32") {
     const values = new Float32Array(bytes);
-    const whole = info.name === "cement_arrival" ? hundredths(values) : spread(values, info.lowest, info.highest);
+    const whole = info.name === "cement_arrival" ? hundredths(values) : spread(values, ...info.window);
     return image3d(whole, level.shape, affineOf(level));
   }
   return image3d(info.type === "uint8" ? new Uint8Array(bytes) : new Int16Array(bytes), level.shape, affineOf(level));
@@ -150,11 +150,14 @@ function hundredths(values: Float32Array): Int16Array {
   return out;
 }
 
-/** Values from `low` to `high` spread over 1 to SPREAD + 1. */
+/** Values from `low` to `high` spread over 1 to SPREAD + 1; 0 where there is no value. */
 function spread(values: Float32Array, low: number, high: number): Int16Array {
   const out = new Int16Array(values.length);
   const scaled = SPREAD / Math.max(1e-9, high - low);
-  for (let n = 0; n < values.length; n++) out[n] = 1 + Math.round(Math.min(SPREAD, Math.max(0, (values[n]! - low) * scaled)));
+  for (let n = 0; n < values.length; n++) {
+    const v = values[n]!;
+    out[n] = Number.isNaN(v) ? 0 : 1 + Math.round(Math.min(SPREAD, Math.max(0, (v - low) * scaled)));
+  }
   return out;
 }
 
@@ -172,7 +175,11 @@ export async function loadImages(list: readonly ImageInfo[]): Promise<void> {
   loading?.abort();
   loading = new AbortController();
   const { signal } = loading;
-  if (fresh) batch(() => { ct.value = labelImage.value = lesionImage.value = arrivalImage.value = null; otherImage.value = null; ctLevel.value = null; });
+  if (fresh) batch(() => {
+    ct.value = labelImage.value = lesionImage.value = arrivalImage.value = null;
+    otherImage.value = ctLevel.value = null;
+    fused.value = { ...fused.peek(), name: "" };
+  });
   try {
     const info = image("ct");
     if (!info) {
@@ -222,7 +229,9 @@ export async function fuse(name: string): Promise<void> {
   try {
     const image = await fetched(info, finest, new AbortController().signal);
     const float = info.type === "float32";
-    otherImage.value = { image, low: float ? 2 : info.lowest, high: float ? SPREAD + 1 : info.highest };
+    // An MRI is shown wherever it has a value; of a cloud, nothing where there is none of it.
+    const least = info.kind === "mr" ? 1 : 2;
+    otherImage.value = { image, low: float ? least : info.lowest, high: float ? SPREAD + 1 : info.highest };
   } catch (error) {
     refused(error);
   }

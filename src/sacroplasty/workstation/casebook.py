@@ -27,7 +27,7 @@ _SWAP_S = 0.5
 _PARSED = 64
 
 
-class Library:
+class Casebook:
     """Case folders under one root, by identifier; `state` is where the workstation keeps its own files."""
 
     def __init__(self, root: Path) -> None:
@@ -67,7 +67,7 @@ class Library:
         return path
 
     def open(self, identifier: str) -> CaseFolder:
-        """A case as it is committed now; 404 for everything that is not a case of this library."""
+        """A case as it is committed now; 404 for everything that is not a case of this casebook."""
         path = self.root / identifier
         if not IDENTIFIER.fullmatch(identifier) or not self._is_ours(path):
             raise not_there("There is no such case", got=repr(identifier[:80]))
@@ -126,23 +126,23 @@ def digest_of(folder: CaseFolder, *stages: str) -> str:
     return hashlib.sha256(repr(entries).encode()).hexdigest()[:20]
 
 
-def stored_json(library: Library, identifier: str, stage: str) -> Any:
+def stored_json(casebook: Casebook, identifier: str, stage: str) -> Any:
     """The JSON of a stored stage, checked against its hash when it is first read; not to be changed by the caller.
 
     404 where the stage was not run.
     """
     deadline = time.monotonic() + _SWAP_S
     while True:
-        folder = library.open(identifier)
+        folder = casebook.open(identifier)
         if not folder.has(stage):
             raise not_there(f"The case has no {stage} yet", remedy=f"Run the stage {stage} first")
         key = (identifier, stage, digest_of(folder, stage))
-        if (known := library.parsed.get(key)) is not None:
+        if (known := casebook.parsed.get(key)) is not None:
             return known
         try:
             path = folder.file(stage, f"{stage}.json")
             found = from_json(path.read_text(encoding="utf-8"), path.name)
-            library.keep(key, found)
+            casebook.keep(key, found)
             return found
         except (CaseError, OSError):
             if time.monotonic() > deadline:
