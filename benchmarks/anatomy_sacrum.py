@@ -1,30 +1,38 @@
-"""Fine anatomy of the sacrum against simulated truth; writes benchmarks/anatomy_sacrum_*.csv.
+"""Fine anatomy of the sacrum against simulated truth; adds to benchmarks/anatomy_sacrum_{foramina,cases}.csv.
 
-Run: python -m benchmarks.anatomy_sacrum [--seeds N]. Phantoms are drawn from published spreads, rotated by up to 15
-degrees about each axis and scanned with 1.5 to 5 mm slices; the mask is the truth as a network of 3 mm voxels would
-make it, or the own segmentation of the bare CT.
+Every phantom is drawn from published spreads, rotated by up to 15 degrees about each axis and scanned with 1.5, 3 or 5
+mm slices in turn; three of four have a hip prosthesis, contrast medium or a field that cuts the ilia. The mask is the
+own segmentation of the bare CT (`--mask "bare CT"`, the default) or the truth as a network of 3 mm voxels would make it
+(`--mask "network 3 mm"`). Each run adds up to --count phantoms that are not in the tables yet; what is refused is a row
+that says so.
+
+    PYTHONPATH=src python benchmarks/anatomy_sacrum.py --count 4
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from anatomy_bones import compared
+from anatomy_rows import Row, appended, rows_in
 from sacroplasty.anatomy import STRUCTURES, Anatomy, fine_anatomy, segment
-from sacroplasty.phantom import Phantom, PhantomShape, build_phantom
+from sacroplasty.anatomy.joints import VALUE, bridged_share
+from sacroplasty.errors import SacroplastyError
+from sacroplasty.phantom import Metal, Phantom, PhantomShape, build_phantom
 from sacroplasty.space import Grid, LabelMap, Mask, Volume
 
-HERE = Path(__file__).parent
+CASES, FORAMINA = "anatomy_sacrum_cases.csv", "anatomy_sacrum_foramina.csv"
+MASKS = ("bare CT", "network 3 mm")
+SLICES_MM = (1.5, 3.0, 5.0)
 FIELD = ((-85.0, -40.0, -135.0), (85.0, 95.0, 35.0))
 PELVIS = ((-150.0, -80.0, -150.0), (150.0, 130.0, 60.0))
+CUT = ((-105.0, -70.0, -140.0), (105.0, 130.0, 60.0))
 NETWORK_MM, NETWORK_BLUR_MM = 3.0, 1.0
 
 
@@ -39,6 +47,11 @@ class Case:
     found: Anatomy
     cpu_s: float
 
+    @property
+    def name(self) -> str:
+        """How both tables call it."""
+        return f"{self.mask} {self.seed}"
+
 
 def network_labels(truth: Anatomy) -> tuple[LabelMap, Mask]:
     """The true sacrum as a network of 3 mm voxels makes it: blurred by 1 mm, occupancy above one half."""
@@ -50,27 +63,33 @@ def network_labels(truth: Anatomy) -> tuple[LabelMap, Mask]:
     return LabelMap(array.astype(np.uint8), grid, STRUCTURES), Mask(np.ones(grid.shape, bool), grid)
 
 
-def phantom_case(seed: int, slice_mm: float, mask: str) -> Case:
-    """One drawn phantom in one pose, segmented from a mask of the named kind."""
+def kind_of(seed: int) -> str:
+    """What makes three of four phantoms harder than a plain pelvis."""
+    return ("plain", "hip prosthesis", "contrast medium", "cut ilia")[seed % 4]
+
+
+def phantom_of(seed: int, mask: str) -> tuple[float, Phantom]:
+    """One drawn phantom in one pose and its slice distance (mm)."""
+    slice_mm, kind = SLICES_MM[seed % 3], kind_of(seed)
     rng = np.random.default_rng(1000 * seed + round(10 * slice_mm))
-    shape = PhantomShape.drawn(seed) if seed else PhantomShape.norm()
-    phantom = build_phantom(
-        shape,
+    pelvis = CUT if kind == "cut ilia" else PELVIS
+    return slice_mm, build_phantom(
+        PhantomShape.drawn(seed),
         spacing_mm=(0.8, 0.8, slice_mm),
         rotation_deg=tuple(rng.uniform(-15, 15, 3)),
-        field_of_view_mm=PELVIS if mask == "bare CT" else FIELD,
-        truth_spacing_mm=0.8,
+        field_of_view_mm=pelvis if mask == "bare CT" else FIELD,
         noise_hu=25.0,
         seed=seed,
+        contrast=kind == "contrast medium",
+        metal=Metal.HIP if kind == "hip prosthesis" else Metal.NONE,
     )
-    start = time.process_time()
+
+
+def found_in(phantom: Phantom, mask: str) -> Anatomy:
+    """The anatomy from a mask of the named kind."""
     if mask == "bare CT":
-        found = segment(phantom.ct)
-    else:
-        truth = phantom.anatomy
-        labels, body = network_labels(truth) if mask == "network 3 mm" else (truth.labels, truth.body)
-        found = fine_anatomy(phantom.ct, labels, body, source=mask)
-    return Case(seed, slice_mm, mask, phantom, found, time.process_time() - start)
+        return segment(phantom.ct)
+    return fine_anatomy(phantom.ct, *network_labels(phantom.anatomy), source=mask)
 
 
 def foramen_rows(case: Case) -> list[dict[str, object]]:
@@ -80,13 +99,16 @@ def foramen_rows(case: Case) -> list[dict[str, object]]:
         found = case.found.foramen(truth.level, truth.side, truth.face)
         assert found is not None
         error = np.asarray(found.centre_mm) - np.asarray(truth.centre_mm)
+        others = [one for one in case.phantom.anatomy.foramina if one.face is truth.face]
+        nearest = min(others, key=lambda one: float(np.linalg.norm(np.subtract(one.centre_mm, found.centre_mm))))
         across = error - (error @ np.asarray(truth.axis)) * np.asarray(truth.axis)
         rows.append({
-            "seed": case.seed, "slice_mm": case.slice_mm, "mask": case.mask, "level": truth.level.value,
+            "case": case.name, "slice_mm": case.slice_mm, "mask": case.mask, "level": truth.level.value,
             "side": truth.side.value, "face": truth.face.value, "state": found.state.value,
             "error_mm": round(float(np.linalg.norm(error)), 2), "across_mm": round(float(np.linalg.norm(across)), 2),
             "uncertainty_mm": round(found.uncertainty_mm, 2),
             "size_error_mm": round(float(2 * (found.radius_mm - truth.radius_mm)), 2),
+            "own_is_nearest": nearest is truth,
         })  # fmt: skip
     return rows
 
@@ -108,8 +130,16 @@ def case_row(case: Case) -> dict[str, object]:
     line, _ = cKDTree(truth.canal.centreline_mm).query(found.canal.centreline_mm)
     apex = np.linalg.norm(np.asarray(found.hiatus.apex_mm) - np.asarray(truth.hiatus.apex_mm))
     cosine = abs(np.asarray(found.frame.left) @ np.asarray(truth.frame.left))
+    bones = [VALUE["sacrum"], VALUE["coccyx"]]
+    mine = np.isin(found.labels.resampled(grid).array, bones)
+    dice, surface, _, outside = compared(mine, np.isin(truth.labels.array, bones), grid.spacing_mm)
+    bridged = [bridged_share(found.labels.array, VALUE["sacrum"], VALUE[n]) for n in ("hip_left", "hip_right", "l5")]
     return {
-        "seed": case.seed, "slice_mm": case.slice_mm, "mask": case.mask,
+        "case": case.name, "slice_mm": case.slice_mm, "mask": case.mask, "kind": kind_of(case.seed),
+        "outcome": "segmented", "sacrum_dice": round(dice, 3), "sacrum_surface_mm": round(float(surface), 2),
+        "outside_mm": round(float(outside), 2), "confidence": found.confidences.get("sacrum", 0.0),
+        "findings": " ".join(sorted({f.code for f in found.findings if f.code in ("SAC-A104", "SAC-A107")})),
+        "bridged_percent": round(100 * max(bridged), 2),
         "canal_dice": round(2 * float((own & real).sum()) / float(own.sum() + real.sum()), 3),
         "canal_line_mm": round(float(line.mean()), 2),
         "border_s1_s4_mm": round(float(np.abs(off[:4]).mean()), 2),
@@ -123,36 +153,34 @@ def case_row(case: Case) -> dict[str, object]:
     }  # fmt: skip
 
 
-def write(name: str, rows: Iterable[dict[str, object]]) -> None:
-    """Rows as a CSV beside this file."""
-    table = list(rows)
-    with (HERE / name).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
-
-
-def phantoms(seeds: int) -> None:
-    """All phantoms, slice distances and masks."""
-    foramina: list[dict[str, object]] = []
-    cases: list[dict[str, object]] = []
-    for seed in range(1, seeds + 1):
-        for mask in ("network 3 mm", "bare CT"):
-            for slice_mm in (1.5, 3.0, 5.0):
-                case = phantom_case(seed, slice_mm, mask)
-                foramina += foramen_rows(case)
-                cases.append(case_row(case))
-                print(cases[-1], flush=True)
-                write("anatomy_sacrum_foramina.csv", foramina)
-                write("anatomy_sacrum_cases.csv", cases)
+def measured(seed: int, mask: str) -> None:
+    """Add one phantom to both tables."""
+    slice_mm, phantom = phantom_of(seed, mask)
+    start = time.process_time()
+    try:
+        found = found_in(phantom, mask)
+    except SacroplastyError as error:
+        blank = dict.fromkeys((rows_in(CASES) or [{}])[0], "")
+        appended(CASES, [{**blank, "case": f"{mask} {seed}", "slice_mm": slice_mm, "mask": mask,
+                          "kind": kind_of(seed), "outcome": f"refused: {error.what}"}])  # fmt: skip
+        return
+    case = Case(seed, slice_mm, mask, phantom, found, time.process_time() - start)
+    row: Row = case_row(case)
+    appended(FORAMINA, foramen_rows(case))
+    appended(CASES, [row])
+    print(row, flush=True)
 
 
 def main() -> None:
-    """The table asked for."""
+    """Add the phantoms asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--mask", choices=MASKS, default=MASKS[0])
+    parser.add_argument("--count", type=int, default=4)
     arguments = parser.parse_args()
-    phantoms(arguments.seeds)
+    done = {row["case"] for row in rows_in(CASES)}
+    seeds = (seed for seed in range(1, 1000) if f"{arguments.mask} {seed}" not in done)
+    for seed, _ in zip(seeds, range(arguments.count), strict=False):
+        measured(seed, arguments.mask)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from sacroplasty.anatomy import Face, fine_anatomy
 from sacroplasty.anatomy.body import coarse_body, field_findings, fine_body, isotropic
 from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
 from sacroplasty.anatomy.confidence import Signs, level_findings, with_symmetry
@@ -18,7 +19,7 @@ from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM,
 from sacroplasty.anatomy.surroundings import endplate_plane
 from sacroplasty.errors import AnatomyError
 from sacroplasty.phantom import named_case
-from sacroplasty.plan import Severity
+from sacroplasty.plan import Level, Severity, Side, State
 from sacroplasty.space import Grid, LabelMap, Volume
 from tests.data import real
 
@@ -83,6 +84,18 @@ def test_joints_of_a_bare_ct_are_open_and_metal_is_named(found):
     assert any(finding.code == "SAC-A106" for finding in found.findings)
     assert found.labels.has("si_joint_left")
     assert found.labels.has("si_joint_right")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_anterior_foramina_of_a_deeply_curved_sacrum_do_not_run_together(found):
+    """Arc lengths as read from the CT: between the foramina lie bars of bone at 50, 71 and 84 mm."""
+    anatomy = fine_anatomy(hip_prosthesis_ct(), found.labels, found.body, source="bare CT")
+    for level, arc_mm in ((Level.S1, 41.0), (Level.S2, 60.0), (Level.S3, 77.0)):
+        for side in (Side.LEFT, Side.RIGHT):
+            foramen = anatomy.foramen(level, side, Face.ANTERIOR)
+            assert foramen.state is State.MEASURED
+            assert anatomy.frame.coordinates(np.asarray(foramen.centre_mm))[0] == pytest.approx(arc_mm, abs=4.0)
 
 
 @pytest.mark.real

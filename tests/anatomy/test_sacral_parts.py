@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sacroplasty.anatomy.expectation import KEYS, expected_foramina, likelihood_of_arcs
+from sacroplasty.anatomy.canal import with_middle
+from sacroplasty.anatomy.expectation import KEYS, expected_foramina, improbable, likelihood_of_arcs
 from sacroplasty.anatomy.levels import _numbering
 from sacroplasty.anatomy.lumen import directions, occlusion
 from sacroplasty.anatomy.reopening import reopened
@@ -134,3 +135,34 @@ def test_a_gap_in_the_cortex_is_reopened_where_it_is_and_only_if_clear() -> None
     assert gap.contrast_hu > 150
     assert reopened(surface_with_gap(40.0), S3_LEFT, expected) is None
     assert reopened(surface_with_gap(250.0), (Level.S3, Side.RIGHT, Face.ANTERIOR), expected) is None
+
+
+def test_the_middle_of_a_wide_canal_is_canal_but_marrow_beside_it_and_an_open_ring_are_not():
+    bone = np.zeros((15, 11, 3), bool)
+    bone[1:14, 1:10] = True
+    bone[2:9, 2:9] = False
+    bone[10:12, 4:6] = False
+    canal = ~bone
+    canal[4:7, 4:7] = False
+    canal[[0, -1, 10, 11]] = canal[:, [0, -1]] = canal[12:] = False
+    canal[4, 3] = False
+    bone[5, 9, 2] = canal[5, 6:9, 2] = False
+    free = ~bone & ~canal
+    found = with_middle(canal, free, bone)
+    assert found[2:9, 2:9, :2].all()
+    assert not found[10:12].any()
+    assert (found & bone).sum() == 0
+    assert (found[..., 2] == canal[..., 2]).all()
+
+
+def test_an_opening_beside_a_destroyed_wall_is_no_foramen():
+    """Places as measured where a tumour had opened the right wall of S3, 13 mm too far lateral."""
+    places = {
+        (level, side, Face.ANTERIOR): (arc, lateral)
+        for level, arc, lateral in ((Level.S1, 35.0, 23.0), (Level.S2, 66.0, 20.0), (Level.S4, 101.0, 15.0))
+        for side in (Side.LEFT, Side.RIGHT)
+    }
+    wrong = (Level.S3, Side.RIGHT, Face.ANTERIOR)
+    assert improbable(places) == set()
+    assert improbable(places | {wrong: (85.0, 18.0)}) == set()
+    assert improbable(places | {wrong: (85.0, 31.0)}) == {wrong}

@@ -268,7 +268,20 @@ def canal_lumen(
     inside = inside | _under_missing_roof(field, path, outside)
     limit = np.interp(field.s_mm, np.array(anchors)[known], widths[known] + field.spacing_mm / 2)
     middle = np.interp(field.s_mm, path.arc_mm, path.lateral_mm)
-    return np.asarray(inside & (np.abs(field.x_mm - middle) <= limit))
+    lateral = np.abs(field.x_mm - middle) <= limit
+    return with_middle(inside & lateral, outside & lateral, field.bone)
+
+
+def with_middle(canal: BoolArray, free: BoolArray, bone: BoolArray) -> BoolArray:
+    """The canal and what is free beside it and walled in by it and bone in a transverse slice: the middle of a wide
+    canal sees out through its open end where its rim does not.
+    """
+    result = canal.copy()
+    for k in np.flatnonzero(canal.any(axis=(0, 1))):
+        own = canal[:, :, k]
+        walled = ndimage.binary_fill_holes(own | bone[:, :, k]) & free[:, :, k]
+        result[:, :, k] = ndimage.binary_propagation(own, mask=own | walled)
+    return result
 
 
 def _anchors(level_arcs_mm: list[float], apex_arc_mm: float) -> list[float]:

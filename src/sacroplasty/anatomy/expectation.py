@@ -21,6 +21,8 @@ Key = tuple[Level, Side, Face]
 
 FORAMINAL_LEVELS = SACRAL_LEVELS[:4]
 SIDES = (Side.RIGHT, Side.LEFT)
+# A foramen farther than this (standard deviations) from where the others let expect it is none; so many must witness.
+BELIEVABLE_SD, LEAST_WITNESSES = 4.0, 3
 KEYS: tuple[Key, ...] = tuple((level, side, face) for level in FORAMINAL_LEVELS for side in SIDES for face in Face)
 
 
@@ -52,6 +54,23 @@ def expected_foramina(found: Mapping[Key, tuple[float, float]]) -> dict[Key, Exp
         key: Expected(float(arcs[0][n]), float(laterals[0][n]), float(arcs[1][n]), float(laterals[1][n]))
         for n, key in enumerate(KEYS)
     }
+
+
+def improbable(places: Mapping[Key, tuple[float, float]]) -> set[Key]:
+    """Foramina, given as arc length and distance from the midline (mm), that lie where those of no sacrum do, judged by
+    all others: taken out one by one, the farthest first, because one that is wrong makes its neighbours look so.
+    """
+    left = dict(places)
+    while len(left) > LEAST_WITNESSES:
+        off = {}
+        for key, place in left.items():
+            e = expected_foramina({other: left[other] for other in left if other != key})[key]
+            off[key] = max(abs(place[0] - e.arc_mm) / e.arc_sd_mm, abs(place[1] - e.lateral_mm) / e.lateral_sd_mm)
+        worst = max(off, key=lambda key: off[key])
+        if off[worst] <= BELIEVABLE_SD:
+            break
+        del left[worst]
+    return set(places) - set(left)
 
 
 def likelihood_of_arcs(arcs_mm: Mapping[Level, float]) -> float:

@@ -13,6 +13,7 @@ import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.signal import find_peaks
 
 from sacroplasty.anatomy.canal import CanalPath
 from sacroplasty.anatomy.lumen import occlusion
@@ -40,6 +41,10 @@ LATERAL_MM = (8.0, 34.0)
 LEAST_ARC_MM = 8.0
 LARGEST_MM = {Face.ANTERIOR: 22.0, Face.POSTERIOR: 18.0}
 BELOW_APEX_MM = 22.0
+# Bars of bone between the anterior foramina: where they lie beside the midline, how deep behind the ventral cortex, and
+# how much more bone there is at a bar than in the foramina beside it.
+BAR_LATERAL_MM, BAR_DEPTH_MM, BAR_STEP_MM = (14.0, 28.0), 18.0, 2.0
+BAR_PROMINENCE = 0.2
 # Ring of bone around an opening whose plane is the surface; the axis must climb it and may not be followed for long.
 RING_MM = 5.0
 LEAST_RING = 20
@@ -116,25 +121,54 @@ def _voxels(field: SacrumField, points_mm: Points) -> IntArray:
 
 
 def find_openings(field: SacrumField, system: LumenSystem) -> list[Opening]:
-    """Every opening of the lumen, ventral and dorsal, of at least 4 mm²."""
-    openings = []
+    """Every opening of the lumen, ventral and dorsal, of at least 4 mm².
+
+    In a deep concavity the space before the bars of bone is enclosed as well and the anterior openings run together:
+    what is larger than a foramen can be is parted at the bars.
+    """
+    found = []
     for face, outside in (
         (Face.ANTERIOR, system.outside & field.ventral),
         (Face.POSTERIOR, system.outside & ~field.ventral),
     ):
-        faces = _faces(system.lumen, outside)
-        if not len(faces):
-            continue
-        rim = np.zeros(field.grid.shape, dtype=np.uint8)
-        inner = faces[:, 6:].astype(np.int64)
-        rim[tuple(inner.T)] = 1
-        patches = cc3d.connected_components(ndimage.binary_dilation(rim).astype(np.uint8), connectivity=26)
-        patch_of = patches[tuple(inner.T)]
-        for patch in np.unique(patch_of):
-            opening = _opening(field, face, faces[patch_of == patch])
-            if opening is not None:
-                openings.append(opening)
-    return openings
+        for faces in _patches(_faces(system.lumen, outside), field.grid.shape):
+            opening = _opening(field, face, faces)
+            if opening is not None and face is Face.ANTERIOR and opening.diameter_mm >= LARGEST_MM[face]:
+                found += [_opening(field, face, part) for part in _parted(field, faces, opening.side)]
+            else:
+                found.append(opening)
+    return [opening for opening in found if opening is not None]
+
+
+def _patches(faces: Array, shape: tuple[int, ...]) -> list[Array]:
+    """Connected faces."""
+    if not len(faces):
+        return []
+    rim = np.zeros(shape, dtype=np.uint8)
+    inner = faces[:, 6:].astype(np.int64)
+    rim[tuple(inner.T)] = 1
+    patches = cc3d.connected_components(ndimage.binary_dilation(rim).astype(np.uint8), connectivity=26)
+    patch_of = patches[tuple(inner.T)]
+    return [faces[patch_of == patch] for patch in np.unique(patch_of)]
+
+
+def _parted(field: SacrumField, faces: Array, side: Side) -> list[Array]:
+    """The faces of a patch, cut at the bars of bone of its side."""
+    arcs = field.frame.coordinates(field.grid.patient_from_voxel.points(faces[:, :3]))[:, 0]
+    section = np.searchsorted(bone_bars(field, side), arcs)
+    return [faces[section == n] for n in np.unique(section)]
+
+
+def bone_bars(field: SacrumField, side: Side) -> Array:
+    """Arc lengths (mm) of the bars of bone between the anterior foramina of one side."""
+    lateral = field.x_mm * (1.0 if side is Side.LEFT else -1.0)
+    strip = (lateral > BAR_LATERAL_MM[0]) & (lateral < BAR_LATERAL_MM[1]) & (field.d_mm < BAR_DEPTH_MM)
+    strip &= field.hull_mm > 0
+    edges = np.arange(0.0, field.length_mm + BAR_STEP_MM, BAR_STEP_MM)
+    room = np.histogram(field.s_mm[strip], edges)[0]
+    bone = np.histogram(field.s_mm[strip & field.bone], edges)[0]
+    share = ndimage.gaussian_filter1d(bone / np.maximum(room, 1), 0.7)
+    return np.asarray(edges[find_peaks(share, prominence=BAR_PROMINENCE)[0]] + 0.5 * BAR_STEP_MM)
 
 
 def _faces(lumen: BoolArray, outside: BoolArray) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sacroplasty.anatomy.expectation import FORAMINAL_LEVELS, KEYS, Expected, Key, expected_foramina
+from sacroplasty.anatomy.expectation import FORAMINAL_LEVELS, KEYS, Expected, Key, expected_foramina, improbable
 from sacroplasty.anatomy.foramina import Opening, on_surface
 from sacroplasty.anatomy.levels import Assignment
 from sacroplasty.anatomy.reopening import Reopened, reopened
@@ -41,6 +41,8 @@ def state_foramina(
     """One statement for each of the sixteen foramina. `end_arc_mm` is where the data end caudally."""
     sure = {key: o for key, o in assignment.openings.items() if not _merged(key, o)}
     places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in sure.items()}
+    for key in improbable(places):
+        del sure[key], places[key]
     surfaces = {face: unrolled_surface(field, face) for face in Face}
     gaps: dict[Key, Reopened] = {}
     for key in sorted(KEYS, key=lambda k: (k[2] is Face.POSTERIOR, FORAMINAL_LEVELS.index(k[0]), k[1] is Side.LEFT)):
