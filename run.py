@@ -50,7 +50,8 @@ def install(lock: Path) -> None:
         venv.create(ENVIRONMENT, with_pip=True)
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     if subprocess.run([*pip, UV], capture_output=True).returncode == 0:
-        uv = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
+        # As pip does: the first run need not compile every module it imports.
+        uv = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", str(PYTHON)]
         if subprocess.run([*uv, "-r", str(lock)]).returncode != 0:
             print("uv could not install the pins; trying pip.", flush=True)
             subprocess.run([*pip, "-r", str(lock)], check=True)
