@@ -309,11 +309,13 @@ def _noise(problem: _Problem, p: Vector) -> float:
 
 def _covariance(problem: _Problem, p: Vector) -> npt.NDArray[np.float64]:
     """Sandwich estimate (curvature, and scatter of blocks of image that may correlate inside) plus what shots contain
-    and no CT explains: soft tissue, gas, metal.
+    and no CT explains: soft tissue, gas, metal; without calibration also what a wrong distance does to depth.
     """
     _gradient, hessian, scatter = _normal_equations(problem, p, _noise(problem, p))
     inverse = np.linalg.inv(hessian)
     systematic = np.zeros((problem.count, problem.count))
     angle, shift = (value(f"assumptions.registration_systematic_{part}") for part in ("angle", "shift"))
+    if problem.free:
+        shift = float(np.hypot(shift, value("assumptions.registration_uncalibrated_shift")))
     systematic[:6, :6] = np.diag([angle**2] * 3 + [shift**2] * 3)
     return np.asarray(inverse @ scatter @ inverse + systematic)
