@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sacroplasty.cohort.engine import run_on_dask
 from sacroplasty.cohort.job import kept_row, run_job
 from sacroplasty.cohort.manifest import Job, keyed, read_jobs, stage_names
 from sacroplasty.cohort.run import run_cohort
@@ -123,6 +125,30 @@ def test_killed_workers_cost_nothing(tmp_path: Path) -> None:
     assert done.failed == 4
     assert done.table.read_bytes() == serial.table.read_bytes()
     assert done.failures.read_bytes() == serial.failures.read_bytes()
+
+
+@pytest.mark.slow
+def test_workers_compute_on_one_thread_and_this_process_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    seen, done, workers = set(), threading.Event(), []
+
+    def watch() -> None:
+        while not done.wait(0.002):
+            seen.add(os.environ.get("NUMBA_NUM_THREADS"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run_on_dask(run_job, (), tmp_path, lambda job, row: None, workers=1,
+                    started=lambda client: workers.append(client.run(os.getenv, "NUMBA_NUM_THREADS")))  # fmt: skip
+    finally:
+        done.set()
+        watcher.join()
+    assert list(workers[0].values()) == ["1"]
+    assert seen == {None}
 
 
 def test_a_cohort_without_dask_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

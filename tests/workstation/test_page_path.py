@@ -211,6 +211,7 @@ def test_what_two_windows_store_is_put_together(desk: Desk, page: Any) -> None:
     other.get_by_role("button", name="Store").click()
     until(lambda: desk.api("GET", "/cases/toy/procedure")["details"]["skin_preparation"] == "소독", "theirs too")
     assert desk.api("GET", "/cases/toy/procedure")["details"]["antibiotic"] == "Cefazolin"
+    until(lambda: page.get_by_label("Skin preparation", exact=True).input_value() == "소독", "theirs is heard of here")
     other.get_by_label("Antibiotic", exact=True).fill("Vancomycin")
     page.get_by_label("Antibiotic", exact=True).fill("Clindamycin")
     page.get_by_role("button", name="Store").click()

@@ -17,6 +17,9 @@ DEATHS_ALLOWED = 8
 LOOK_EVERY_S, LOOKS_BEFORE_NEW = 5.0, 9
 # Every worker computes on one thread, so that results do not hang on how many there are.
 ONE_THREAD = {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Dask puts these into this process too while a worker starts. Numba reads its own anew at every compilation and cannot
+# go back to more threads, so that one is given to the worker alone.
+WHILE_STARTING = {name: count for name, count in ONE_THREAD.items() if not name.startswith("NUMBA")}
 
 
 class Keyed(Protocol):
@@ -106,7 +109,7 @@ def _client(distributed: Any, scheduler: str, workers: int, memory_gb: float) ->
         # A busy machine may take a minute to start a process; that is no failure.
         "distributed.comm.timeouts.connect": "180s",
         "distributed.nanny.environ": ONE_THREAD,
-        "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+        "distributed.nanny.pre-spawn-environ": WHILE_STARTING,
     }
     with (
         dask.config.set(settings),
