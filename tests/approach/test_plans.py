@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sacroplasty.approach import RULES, Tissue, evaluate_path, plan_trajectories
+from sacroplasty.cohort.virtual_patient import built, described
 from sacroplasty.errors import GeometryError, InputError, PlanError
 from sacroplasty.plan import Approach, Level, Needle, Severity, Side, State, Trajectory
 from sacroplasty.space import Grid, LabelMap, Mask, Volume
@@ -220,6 +221,15 @@ def test_a_short_needle_is_refused_with_the_length_needed(s1):
     (plan,) = plan_trajectories(*s1, needle=Needle.gauge(13, 60.0), approaches=(Approach.TRANSILIAC,))
     assert not plan.feasible
     assert "too short" in plan.reasons[0]
+
+
+@pytest.mark.slow
+def test_paths_that_fail_only_their_exact_check_say_by_what_and_how_much():
+    """A narrow hiatus on coarse voxels: the search finds a path, the exact check does not let it pass."""
+    (plan,) = plan_trajectories(*built(described(0, 1), 1.5), approaches=(Approach.INTERPEDICULAR,))
+    assert not plan.feasible
+    assert "order of crossings is broken" in plan.reasons[0]
+    assert "mm too near to the S3 root tunnel right" in plan.reasons[0]
 
 
 def test_a_path_beyond_every_usual_needle_is_judged_and_refused(s1):

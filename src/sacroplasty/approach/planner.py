@@ -148,7 +148,8 @@ def _best_plans(task: Task, rule: ApproachRule, pool: Pool, alternatives: int) -
     if not plans:
         trajectory = Trajectory(tuple(pool.entries_mm[0]), tuple(pool.tips_mm[0]))
         judgement = judge(task.scene, rule, task.needle, trajectory)
-        sentence = "Every path fails its exact check by a fraction of a voxel."
+        broken = " ".join(finding.message for finding in _broken_rules(task, rule, trajectory))
+        sentence = f"No path passes its exact check. Of the best one: {broken}"
         return [refused(task, rule, _near_side(task), sentence, judged=judgement)]
     plans = best_first(plans)[:alternatives]
     if plans[0].measures["coverage_share"] < value("assumptions.approach_coverage_enough"):
