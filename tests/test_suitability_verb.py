@@ -111,6 +111,9 @@ def test_the_sheet_is_there_for_the_asking_and_bad_ones_leave_the_case_alone(
     bad.write_text("inr = 2")
     refused(sacroplasty("suitability", folder.path, "--facts", bad))
     refused(sacroplasty("suitability", folder.path, "--facts", tmp_path / "none.toml"))
+    for useless in ("", "# long\n" * 20_000):
+        bad.write_text(useless)
+        assert "empty or too long" in refused(sacroplasty("suitability", folder.path, "--facts", bad))
     refused(sacroplasty("suitability"))
     assert CaseFolder.open(folder.path).has("report")
 

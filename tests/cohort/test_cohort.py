@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sacroplasty.case import CaseFolder
 from sacroplasty.cohort.engine import run_on_dask
 from sacroplasty.cohort.job import kept_row, run_job
-from sacroplasty.cohort.manifest import Job, keyed, read_jobs, stage_names
+from sacroplasty.cohort.manifest import Job, keyed, known_options, read_jobs, stage_names
 from sacroplasty.cohort.run import run_cohort
 from sacroplasty.cohort.table import write_failures, write_table
 from sacroplasty.errors import InputError
 from sacroplasty.io import write_nifti
 from sacroplasty.space import Grid, Volume
+from sacroplasty.workflow import load_case
 from tests.data import ROOT
 
 
@@ -187,6 +189,24 @@ def test_a_bad_manifest_is_refused(tmp_path: Path, text: str, words: str) -> Non
     (tmp_path / "m.csv").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words):
         read_jobs(tmp_path / "m.csv", ())
+
+
+def test_a_manifest_may_name_several_lesions_and_the_patients_facts(tmp_path: Path) -> None:
+    scan(tmp_path / "ct.nii.gz", 0)
+    (tmp_path / "facts.toml").write_text("age_years = 74", encoding="utf-8")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(name.encode())
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("name,ct,lesion,facts\none,ct.nii.gz,a.nii.gz; b.nii.gz,facts.toml\n", encoding="utf-8")
+    (job,) = read_jobs(manifest, ("segment", "lesion"))
+    option = known_options()["lesion"]
+    assert option.parsed(job.options["lesion"]) == (tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
+    before = keyed(job).key
+    (tmp_path / "b.nii.gz").write_bytes(b"other")
+    assert keyed(job).key != before
+    plain = Job("one", job.ct, (), {"facts": job.options["facts"]})
+    assert run_job(keyed(plain), str(tmp_path / "out"))["status"] == "ok"
+    assert load_case(CaseFolder.open(tmp_path / "out" / "cases" / "one")).facts.age_years == 74
 
 
 def test_stages_need_what_they_need(tmp_path: Path) -> None:
