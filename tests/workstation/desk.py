@@ -19,6 +19,13 @@ from sacroplasty.workstation.station import Setup
 from tests.data import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# The marks of a test that needs the browser.
+IN_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is absent: install it to run the page's tests"),
+]
+STAGES = ("import", "anatomy", "lesion", "suitability", "approaches", "views", "rehearsal", "guidance", "cement",
+          "report", "procedure", "follow-up", "cohort")  # fmt: skip
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

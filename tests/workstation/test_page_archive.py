@@ -15,13 +15,10 @@ from sacroplasty.io.pacs_dimse import Archive, find_series, store
 from sacroplasty.io.pacs_web import WebArchive
 from tests.io.made_dicom import body_ct, save_all, series
 from tests.io.test_pacs import orthanc  # noqa: F401
-from tests.workstation.desk import CHROMIUM, JOB_PATIENCE_S, Desk, at_desk, until
+from tests.workstation.desk import IN_BROWSER, JOB_PATIENCE_S, Desk, at_desk, until
 from tests.workstation.test_archive import archives_file
 
-pytestmark = [
-    pytest.mark.browser, pytest.mark.pacs, pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is absent: install it to run the page's tests"),
-]  # fmt: skip
+pytestmark = [*IN_BROWSER, pytest.mark.pacs, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

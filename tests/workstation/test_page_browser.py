@@ -13,15 +13,9 @@ from typing import Any
 import pytest
 
 from tests.workstation.conftest import HOSTILE
-from tests.workstation.desk import CHROMIUM, JOB_PATIENCE_S, Desk, at_desk, colours, focus, painted, until
+from tests.workstation.desk import IN_BROWSER, JOB_PATIENCE_S, STAGES, Desk, at_desk, colours, focus, painted, until
 
-STAGES = ("import", "anatomy", "lesion", "suitability", "approaches", "views", "rehearsal", "guidance", "cement",
-          "report", "procedure", "follow-up", "cohort")  # fmt: skip
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is absent: install it to run the page's tests"),
-]
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")

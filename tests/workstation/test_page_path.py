@@ -16,15 +16,10 @@ from sacroplasty.fluoroscopy import CArm, Radiograph, render, view_from_console
 from sacroplasty.workflow import load_case
 from sacroplasty.workstation.station import Setup
 from tests.workstation.conftest import HOSTILE
-from tests.workstation.desk import CHROMIUM, JOB_PATIENCE_S, Desk, at_desk, painted, until
+from tests.workstation.desk import IN_BROWSER, JOB_PATIENCE_S, STAGES, Desk, at_desk, painted, until
 from tests.workstation.shots import as_dicom
 
-STAGES = ("import", "anatomy", "lesion", "suitability", "approaches", "views", "rehearsal", "guidance", "cement",
-          "report", "procedure", "follow-up", "cohort")  # fmt: skip
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is absent: install it to run the page's tests"),
-]
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")
