@@ -55,7 +55,7 @@ def scans(*, dev: bool) -> Iterator[tuple[str, Volume, Anatomy]]:
         phantom = build_phantom(PhantomShape.drawn(seed), spacing_mm=0.8, field_of_view_mm=FIELD)
         yield f"pelvis {seed}", phantom.ct, phantom.anatomy
     for name in ("taichi", "totalsegmentator") if dev else ("acrin",):
-        ct = read_ct(data_root() / REAL[name])
+        ct = read_ct(data_root() / REAL[name], acknowledge=["all"])
         yield name, ct, segment(ct)
 
 
@@ -119,13 +119,16 @@ def summary(rows: list[dict[str, object]]) -> None:
 def main() -> None:
     """Print the table; write the CSV unless the method is being set."""
     dev = "--dev" in sys.argv[1:]
-    rows = [row for scan in scans(dev=dev) for row in examine(*scan)]
+    rows: list[dict[str, object]] = []
+    for scan in scans(dev=dev):
+        rows += examine(*scan)
+        print(scan[0], "done", flush=True)
+        if not dev:
+            with Path(__file__).with_suffix(".csv").open("w", newline="") as out:
+                writer = csv.DictWriter(out, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
     summary(rows)
-    if not dev:
-        with Path(__file__).with_suffix(".csv").open("w", newline="") as out:
-            writer = csv.DictWriter(out, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 if __name__ == "__main__":
