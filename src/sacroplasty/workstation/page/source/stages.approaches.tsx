@@ -6,13 +6,13 @@ import { send } from "./api";
 import { colourOf, css } from "./colours";
 import { along, unit, sub, type Vec3 } from "./geometry";
 import { draft, draftFrom, dropDraft, edit, judged, judgeTime, selectedPlan, selectedRank, shownPlan, storeDraft } from "./path-edit";
-import { about, base, plans, tried, write } from "./station";
+import { about, base, plans, readOnly, tried, write } from "./station";
 import type { NeedlePlan, Plan } from "./types";
-import { Choice, Findings, Measures, number, percent, placed, probability, RunButton, Section, WithReason } from "./ui";
+import { Choice, Findings, Measures, number, percent, placed, probability, RunButton, Section, WithReason, Editing } from "./ui";
 import * as viewer from "./viewer";
 
 export function ApproachesStage() {
-  useEffect(() => { void send("POST", `${base.value}/warm`, {}).catch(() => undefined); }, [base.value]);
+  useEffect(() => { if (!readOnly.value) void send("POST", `${base.value}/warm`, {}).catch(() => undefined); }, [base.value]);
   if (!plans.value.length) {
     return <Section title="Approaches"><p class="quiet">No approach is planned yet.</p>
       <RunButton name="plan" words="Plan all approaches" needs={["segment", "lesion"]} primary /></Section>;
@@ -25,7 +25,7 @@ export function ApproachesStage() {
         <ol class="approaches">{plans.value.map((one) => <ApproachCard key={one.rank} plan={one} />)}</ol>
       </Section>
       <Comparison />
-      <Editor />
+      <Editing><Editor /></Editing>
       {plan && <Judgement plan={plan} />}
     </>
   );
