@@ -37,7 +37,7 @@ const LIMITS = { lao: 180, cra: 85 };
 
 export function ViewsPicture() {
   const { lao_deg, cra_deg, carm, patient_position, bone_white } = arm.value;
-  if (readOnly.value) return <StoredViews />;
+  if (readOnly.value) return <div class="shots one"><StoredView one={views.value.find(standsAt) ?? views.value[0]} pane="Stored view" /></div>;
   return (
     <div class="one-shot">
       <Radiograph shot={{ lao_deg, cra_deg, carm, patient_position, bone_white, size: 256, ...needleOf() }} words="Virtual C-arm" onShot={(info) => { shown.value = info; }} />
@@ -57,11 +57,14 @@ export function StoredView({ one, pane }: { one: ViewInfo | undefined; pane: str
   );
 }
 
-/** The pictures of all stored views. */
+/** The first four stored pictures beside each other. */
 export function StoredViews() {
   if (!views.value.length) return <Empty words="No view is stored, and this server computes none." />;
-  return <div class="shots">{views.value.map((one) => <StoredView key={one.number} one={one} pane={one.name} />)}</div>;
+  return <div class="shots">{views.value.slice(0, 4).map((one) => <StoredView key={one.number} one={one} pane={one.name} />)}</div>;
 }
+
+/** The C-arm stands as in a stored view. */
+const standsAt = (one: ViewInfo): boolean => Math.abs(one.lao_deg - arm.value.lao_deg) < 0.5 && Math.abs(one.cra_deg - arm.value.cra_deg) < 0.5;
 
 /** Which side of the patient is on the viewer's left, seen from the foot of the table, and what is at its head end. */
 const LYING: Record<string, [string, string, string, string]> = {
@@ -120,14 +123,14 @@ export function ViewsStage() {
           {info.reach.possible ? `Within reach; gap to the patient ${number(info.reach.gap_mm, 0, "mm")}` : `Out of reach: ${info.reach.reason}`}</p>}
       </Section></Editing>
       <Section title="Standard views">
-        <Editing><div class="row wrap">
+        <div class="row wrap">
           {views.value.map((one) => (
-            <button key={one.number} title={`${one.purpose} · ${one.angles_label}`} aria-pressed={Math.abs(one.lao_deg - arm.value.lao_deg) < 0.5 && Math.abs(one.cra_deg - arm.value.cra_deg) < 0.5}
+            <button key={one.number} title={`${one.purpose} · ${one.angles_label}`} aria-pressed={standsAt(one)}
               onClick={() => set({ lao_deg: one.lao_deg, cra_deg: one.cra_deg })}>{one.name}</button>
           ))}
-          <button disabled={!viewer.path.value} onClick={entryView}>Bull's-eye</button>
-          <button onClick={() => set({ lao_deg: 0, cra_deg: 0 })}>0 / 0</button>
-        </div></Editing>
+          <Editing><button disabled={!viewer.path.value} onClick={entryView}>Bull's-eye</button>
+            <button onClick={() => set({ lao_deg: 0, cra_deg: 0 })}>0 / 0</button></Editing>
+        </div>
         {views.value.map((one) => <p key={one.number} class="view-line"><strong>{one.name}</strong> {one.angles_label}<br /><span class="quiet">{one.purpose}{(one.visibility ?? []).some((v) => v.seen !== "not seen") && ` · seen: ${(one.visibility ?? []).filter((v) => v.seen !== "not seen").map((v) => v.structure + (v.seen === "faint" ? " (faint)" : "")).join(", ")}`}</span></p>)}
         {!has("views") && <RunButton name="views" words="Choose the views" needs={["plan"]} primary />}
       </Section>
