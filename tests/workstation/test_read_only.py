@@ -6,10 +6,13 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from sacroplasty.cli import app as cli
 from sacroplasty.errors import InputError
 from sacroplasty.workstation import serve
 from sacroplasty.workstation.casebook import Casebook
@@ -128,6 +131,14 @@ def test_a_folder_to_show_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         serve.serve(tmp_path / "none", read_only=True)
     assert not (tmp_path / "none").exists()
+
+
+def test_the_verb_passes_the_option_on(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(serve, "serve", lambda *_, **options: given.append(options["read_only"]))
+    for options in ([], ["--read-only"]):
+        assert CliRunner().invoke(cli, ["serve", str(cases), *options]).exit_code == 0
+    assert given == [False, True]
 
 
 def test_the_server_says_whether_it_only_shows(cases: Path) -> None:
