@@ -55,7 +55,8 @@ class Album:
         found = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
         for colours in (256, 128, 64):
             buffer = io.BytesIO()
-            found.quantize(colours, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+            few = found.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+            few.save(buffer, format="PNG", optimize=True)
             if buffer.tell() < LARGEST_BYTES:
                 break
         (OUT / f"workstation_{name}.png").write_bytes(buffer.getvalue())

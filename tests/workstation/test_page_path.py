@@ -242,3 +242,20 @@ def test_a_reload_during_a_job_loses_nothing(desk: Desk, page: Any) -> None:
     until(lambda: page.query_selector(".top .job"), "the job is still shown")
     until(lambda: "venogram" in desk.api("GET", "/cases/toy")["stages"], "it ends", JOB_PATIENCE_S)
     until(lambda: page.wait_for_timeout(50) or not page.query_selector(".top .job"), "the bar is free again")
+
+
+@pytest.mark.slow
+def test_a_job_is_cancelled_and_resumed(desk: Desk, page: Any) -> None:
+    page.goto(f"{desk.address}#/case/other/approaches")
+    until(lambda: page.get_by_role("button", name="Plan again").count(), "the plan's button")
+    page.get_by_role("button", name="Plan again").click()
+    until(lambda: page.query_selector(".top .job"), "the job is shown")
+    page.get_by_role("button", name="Jobs").click()
+    page.locator(".tray li").first.get_by_role("button", name="Cancel").click()
+    until(lambda: page.locator(".tray li").first.get_attribute("class") == "cancelled", "it is cancelled")
+    assert "plan" in desk.api("GET", "/cases/other")["stages"], "what was stored stays"
+    before = desk.api("GET", "/cases/other")["revision"]
+    page.locator(".tray li").first.get_by_role("button", name="Resume").click()
+    until(lambda: page.locator(".tray li").first.get_attribute("class") == "done", "it ends well", JOB_PATIENCE_S)
+    assert desk.api("GET", "/cases/other")["revision"] > before
+    page.keyboard.press("Escape")
