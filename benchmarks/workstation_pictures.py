@@ -149,7 +149,7 @@ def _lesions(album: Album) -> None:
     album.write("POST", "/lesion", {"centre_mm": centre, "radius_mm": 7.0, "among": "further"})
     album.go("lesion")
     until(lambda: album.page.locator(".lesions tr").count() == 2, "two lesions", JOB_PATIENCE_S)
-    album.page.locator(".lesions button").nth(1).click()
+    album.page.locator(".lesions tr").nth(1).locator("button").first.click()
 
 
 PICTURES: dict[str, Callable[[Album], None]] = {

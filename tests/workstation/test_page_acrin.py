@@ -26,7 +26,7 @@ from tests.data import real
 from tests.workstation.desk import IN_BROWSER, JOB_PATIENCE_S, Desk, at_desk, colours, focus, painted, until
 from tests.workstation.test_work import true_clicks
 
-pytestmark = [*IN_BROWSER, pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [*IN_BROWSER, pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SCAN = "acrin/ct_pelvis_4.25mm.nii.gz"
 WARNING = "SAC-G026"
@@ -378,8 +378,8 @@ def recorded(way: Way) -> None:
     for n in range(17):
         ticks.nth(n).click()
         until(lambda n=n: ticks.nth(n).get_attribute("aria-pressed") == "true", f"step {n + 1} is ticked")
-    page.get_by_label("Approach", exact=True).select_option(index=1)
-    page.get_by_label("Technical success").select_option("yes")
+    for words, answer in (("Approach", "trans-sacroiliac"), ("Technical success", "yes")):
+        page.get_by_role("combobox", name=words, exact=True).select_option(answer)
     way.press("Store")
     until(lambda: way.desk.api("GET", "/cases/acrin/procedure")["details"]["technical_success"] is True, "it is stored")
     way.press("Close the record")
@@ -400,7 +400,10 @@ def followed(way: Way) -> None:
     until(lambda: page.locator("svg.chart polyline").count() >= 1, "a chart")
     way.pictured("14_follow_up")
     way.stage("Cohort")
-    until(lambda: page.locator("tr", has_text="acrin").count() or page.locator("table tr").count() > 1, "the cohort")
+    row = until(lambda: (found := page.locator("tr", has_text="acrin")).count() and found.inner_text(), "its row")
+    assert "trans-sacroiliac" in row
+    (told,) = (one for one in way.desk.api("GET", "/cohort")["rows"] if one["case"] == "acrin")
+    assert (told["age_years"], told["nrs_before"], told["nrs_after"], told["days_followed"]) == (62, 8, 2, 30)
     way.pictured("15_cohort")
 
 
