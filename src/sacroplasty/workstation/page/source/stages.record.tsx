@@ -263,9 +263,17 @@ function Entry({ title, words, fields, send: sent }: {
     return [key, kind === "number" ? Number(v) : kind === "yes/no" ? v === "yes" : v];
   }));
   const set = (key: string, v: string): void => { held.value = { ...held.value, [key]: v }; };
+  // What is typed while an entry is on its way belongs to the next one; a refused entry comes back.
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    const filled = held.value;
+    const entry = body();
+    held.value = {};
+    void sent(entry).then((well) => { if (!well) held.value = { ...filled, ...held.value }; });
+  };
   return (
     <Section title={title}>
-      <form class="facts" onSubmit={(event) => { event.preventDefault(); void sent(body()).then((well) => { if (well) held.value = {}; }); }}>
+      <form class="facts" onSubmit={submit}>
         {fields.map(([key, label, kind]) => (kind === "text" || kind === "number"
           ? <Field key={key} label={label} type={kind} step="any" value={held.value[key] ?? ""} onInput={(v) => set(key, v)} />
           : <Choice key={key} label={label} value={held.value[key] ?? ""} options={kind === "yes/no" ? ["yes", "no"] : "ranks" in kind ? kind.ranks : kind} empty="–" onChange={(v) => set(key, v)} />))}
@@ -278,7 +286,10 @@ function Entry({ title, words, fields, send: sent }: {
 function PainEntry({ add }: { add: Add }) {
   // What a score came after is told by its day where nobody says it: nothing after the procedure counts as baseline.
   const told = (body: Record<string, unknown>): Record<string, unknown> => (body["after"] ? body : { ...body, after: Number(body["day"] ?? 0) > 0 ? "sacroplasty" : "baseline" });
-  return <Entry title="Pain" words="Add" send={(body) => add("pain", told(body))} fields={[
+  const entered = (body: Record<string, unknown>): Promise<boolean> => tried(async () => {
+    if (body["day"] === undefined && !body["after"]) throw new Error("Say on which day it was, or what it came after: a score without either would count as baseline.");
+  }).then((well) => well && add("pain", told(body)));
+  return <Entry title="Pain" words="Add" send={entered} fields={[
     ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (left open: by the day)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
 }
 
