@@ -9,6 +9,7 @@ thick slices and osteoporosis lower both alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +140,7 @@ def _worst(surface: Surface, where: Bools) -> Point | None:
     return as_point(surface.points_mm[where][np.argmin(surface.peak_hu[where])])
 
 
+@lru_cache(maxsize=1)  # several lesions of one sacrum share it
 def surface_of(region: Region) -> Surface:
     """The sacrum's surface with walls named and cortex measured; AnatomyError where there is none."""
     bone = region.envelope

@@ -62,7 +62,9 @@ def _lesion(case: Case, parameters: LesionParameters, progress: Progress) -> Any
     from sacroplasty.lesion import find_lesions, treated_first
 
     progress(0.1, "Measuring the lesion")
-    found = _given_lesions(case, parameters) or tuple(find_lesions(case.ct, case.require("anatomy")))
+    found = _given_lesions(case, parameters)
+    if not found:
+        found = find_lesions(case.ct, case.require("anatomy"), age_years=case.facts.age_years)
     if not found:
         raise InputError("No lesion stands out from the bone", remedy="Give --lesion MASK or --lesion-sphere X,Y,Z,R")
     return treated_first(found, parameters.treat)
