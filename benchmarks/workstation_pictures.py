@@ -47,10 +47,18 @@ class Album:
         revision = self.desk.api("GET", CASE)["revision"]
         return self.desk.api(method, f"{CASE}{path}", body, revision)
 
+    def settled(self) -> bool:
+        """Slices are sharp and no radiograph is awaited."""
+        self.page.wait_for_timeout(100)
+        words = "[...document.querySelectorAll('[data-caption]')].map((one) => one.dataset.caption).join()"
+        return "coarse" not in self.page.evaluate(words) and "Waiting for" not in self.page.inner_text("main")
+
     def keep(self, name: str) -> None:
         """The page as a small picture with few colours."""
         from PIL import Image
 
+        self.page.wait_for_timeout(SETTLED_MS)
+        until(self.settled, "the pictures are sharp")
         self.page.wait_for_timeout(SETTLED_MS)
         found = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
         for colours in (256, 128, 64):
