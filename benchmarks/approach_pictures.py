@@ -25,13 +25,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from tests.data import data_root  # noqa: E402
 
 from sacroplasty.anatomy import segment  # noqa: E402
-from sacroplasty.approach import plan_trajectories, skin_access  # noqa: E402
+from sacroplasty.approach import plan_trajectories  # noqa: E402
 from sacroplasty.approach.scene import scene_of  # noqa: E402
 from sacroplasty.approach.tissue import Tissue  # noqa: E402
+from sacroplasty.case import Case  # noqa: E402
 from sacroplasty.fluoroscopy import CArm, View, displayed, render  # noqa: E402
 from sacroplasty.io import read_ct  # noqa: E402
 from sacroplasty.lesion import lesion_from_sphere  # noqa: E402
 from sacroplasty.plan import Approach  # noqa: E402
+from sacroplasty.report.skin_map import skin_map  # noqa: E402
 
 FILES = {"taichi": "taichi/ct_sacrum_0.7mm.nii.gz", "acrin": "acrin/ct_pelvis_4.25mm.nii.gz"}
 BODY = (Approach.TRANS_SACROILIAC, Approach.TRANSILIAC, Approach.ANTERIOR_OBLIQUE)
@@ -98,24 +100,13 @@ def shown(ct, anatomy, scan: str):
 
 
 def draw_skin(ct, anatomy, scan: str) -> None:
-    """The skin from behind, coloured by the best margin of any legal path from there."""
-    places = [(lesion, approach) for lesion, approaches in LESIONS[scan] for approach in approaches]
-    figure, axes = plt.subplots(1, len(places), figsize=(11.0, 2.9))
-    for ((x, y, z, radius), approach), place in zip(places, axes, strict=True):
-        found = skin_access(ct, anatomy, lesion_from_sphere(ct, anatomy, (x, y, z), radius), approach)
-        local = (found.points_mm - np.asarray(anatomy.frame.origin_mm)) @ anatomy.frame.axes.T
-        legal = ~np.isnan(found.margin_mm)
-        place.scatter(local[~legal, 0], local[~legal, 2], c="0.85", s=3)
-        dots = place.scatter(
-            local[legal, 0], local[legal, 2], c=found.margin_mm[legal], s=6, vmin=0, vmax=6, cmap="viridis"
-        )
-        place.set(
-            title=approach.value, aspect="equal", xlabel="L      from behind      R", xlim=(190, -190), ylim=(-170, 60)
-        )
-        place.title.set_fontsize(7)
-        place.tick_params(labelsize=6)
-    figure.colorbar(dots, ax=axes, shrink=0.7, label="margin, mm")
-    figure.savefig(ROOT / "docs" / "pictures" / f"approach_skin_{scan}.png", dpi=80)
+    """The report's map of the skin, every approach to the first lesion."""
+    (x, y, z, radius), _ = LESIONS[scan][0]
+    lesion = lesion_from_sphere(ct, anatomy, (x, y, z), radius)
+    plans = plan_trajectories(ct, anatomy, lesion)
+    drawn = skin_map(Case(scan, ct, anatomy=anatomy, lesions=(lesion,), plans=plans))
+    if drawn is not None:
+        (ROOT / "docs" / "pictures" / f"approach_skin_{scan}.png").write_bytes(drawn)
 
 
 def shrink(file: Path) -> None:

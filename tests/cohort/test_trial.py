@@ -102,10 +102,7 @@ def test_a_trial_runs_patients_that_it_describes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_virtual_patient_goes_all_the_way(tmp_path: Path) -> None:
-    # A lesion of the S1 body can be reached in most patients; one of S3 may leave no way.
-    drawn = (described(number, 1) for number in range(100))
-    patient = next(one for one in drawn if one.level is Level.S1 and one.place == "body")
-    row = run_patient(job_of(patient, 1), str(tmp_path))
+    row = run_patient(job_of(described(0, 1), 1), str(tmp_path))
     assert row["status"] == "ok", row
     assert {cell["approach"] for cell in row["cells"]} == {str(a) for a in trial.APPROACHES}
     assert any(cell["feasible"] for cell in row["cells"])

@@ -7,6 +7,7 @@ not a line between two points.
 """
 
 from sacroplasty.approach.access import SkinAccess, skin_access
+from sacroplasty.approach.measures import palpable_marks
 from sacroplasty.approach.planner import evaluate_path, plan_trajectories
 from sacroplasty.approach.ranking import merit, reconsidered
 from sacroplasty.approach.rules import RULES, ApproachRule, Course, Stage
@@ -24,6 +25,7 @@ __all__ = [
     "Tissue",
     "evaluate_path",
     "merit",
+    "palpable_marks",
     "placement_error",
     "plan_trajectories",
     "reconsidered",

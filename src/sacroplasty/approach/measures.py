@@ -7,13 +7,14 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from sacroplasty.anatomy import Anatomy
 from sacroplasty.approach.judge import Judgement, nearest_tube, tissue_runs
 from sacroplasty.approach.rules import ApproachRule
 from sacroplasty.approach.scene import Scene
 from sacroplasty.approach.skin import local_coordinates
 from sacroplasty.approach.tissue import Tissue
 from sacroplasty.evidence import value
-from sacroplasty.plan import SACRAL_LEVELS, Level, Needle, Trajectory
+from sacroplasty.plan import SACRAL_LEVELS, Level, Needle, Point, Trajectory
 
 # Length of the lines along which bone thickness is looked for, and their step, mm.
 _PROBE_MM, _PROBE_STEP_MM = 60.0, 0.25
@@ -126,9 +127,8 @@ def read_outs(scene: Scene, rule: ApproachRule, needle: Needle, judgement: Judge
     return {name: float(number) for name, number in measures.items()}
 
 
-def _landmark_distances(scene: Scene, path: Trajectory) -> dict[str, float]:
-    """How far the skin entry lies to the left of, and cranial of, each palpable mark that is known."""
-    frame, anatomy = scene.anatomy.frame, scene.anatomy
+def palpable_marks(anatomy: Anatomy) -> dict[str, Point]:
+    """What can be felt or is aimed at through the skin, LPS mm: PSIS, spine of L5, apex of the hiatus; known ones."""
     marks = {
         name: landmark.position_mm
         for name, landmark in anatomy.landmarks.items()
@@ -137,9 +137,15 @@ def _landmark_distances(scene: Scene, path: Trajectory) -> dict[str, float]:
     }
     if anatomy.hiatus is not None and anatomy.hiatus.state.known:
         marks["hiatus"] = anatomy.hiatus.apex_mm
+    return marks
+
+
+def _landmark_distances(scene: Scene, path: Trajectory) -> dict[str, float]:
+    """How far the skin entry lies to the left of, and cranial of, each palpable mark that is known."""
+    frame = scene.anatomy.frame
     entry = local_coordinates(frame, path.entry_mm)
     found = {}
-    for name, place in marks.items():
+    for name, place in palpable_marks(scene.anatomy).items():
         offset = entry - local_coordinates(frame, place)
         found[f"entry_left_of_{name}_mm"] = float(offset[0])
         found[f"entry_cranial_of_{name}_mm"] = float(offset[2])

@@ -28,6 +28,7 @@ from sacroplasty.report.imaging import (
     slice_picture,
 )
 from sacroplasty.report.review_sheet import review_sheet
+from sacroplasty.report.skin_map import skin_map
 from sacroplasty.space import Mask, Points
 
 # Colours that stay apart for the colour-blind (Okabe and Ito's palette).
@@ -109,6 +110,18 @@ def needle_pictures(case: Case) -> tuple[Figure, ...]:
     schematic = course_schematic(case.require("anatomy"), case.lesions, plan)
     drawn = Figure(schematic, "Schematic of the needle's course through the structures it crosses.", 0.5)
     return (*_slices(case, needle_planes(plan.first), overlays, said), drawn)
+
+
+def skin_pictures(case: Case) -> tuple[Figure, ...]:
+    """Where the skin may be entered, one map per feasible approach; nothing where none is feasible."""
+    drawn = skin_map(case)
+    if drawn is None:
+        return ()
+    words = (
+        "The skin from behind, per feasible approach: the brighter, the more room the best legal path from there has; "
+        "grey: no legal path. Circles: planned entries; crosses: marks that can be felt, and the hiatus."
+    )
+    return (Figure(drawn, words, 1.0),)
 
 
 def radiograph_png(shot: Radiograph, contours: Sequence[Contour] = ()) -> bytes:

@@ -13,7 +13,7 @@ from sacroplasty.report.cement_section import cement_section
 from sacroplasty.report.citations import citations
 from sacroplasty.report.document import Block, Document, Paragraph, Remark, Section, Table
 from sacroplasty.report.fluoroscopy_section import fluoroscopy_section
-from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures
+from sacroplasty.report.pictures import anatomy_pictures, needle_pictures, review_pictures, skin_pictures
 from sacroplasty.report.suitability_section import suitability_section
 
 _UNITS = (("_mm2", "mm²"), ("_mm", "mm"), ("_ml_s", "mL/s"), ("_ml", "mL"), ("_deg", "°"), ("_hu", "HU"), ("_s", "s"))
@@ -135,11 +135,13 @@ def _lesion_section(case: Case, lesion: Lesion) -> Section:
     return Section("Lesion", (*blocks, *_further_lesions(case.lesions[1:])))
 
 
-def _approaches_section(plans: tuple[Plan, ...]) -> Section:
+def _approaches_section(case: Case) -> Section:
+    plans = case.plans
     rows = tuple(
         (str(p.rank), p.approach.value, p.side.value, "yes" if p.feasible else "no", " ".join(p.reasons)) for p in plans
     )
-    return Section("Approaches compared", (Table(("Rank", "Approach", "Side", "Feasible", "Why"), rows, "Best first"),))
+    table = Table(("Rank", "Approach", "Side", "Feasible", "Why"), rows, "Best first")
+    return Section("Approaches compared", (table, *skin_pictures(case)))
 
 
 def nearest_clearances(needle: NeedlePlan) -> tuple[Clearance, ...]:
@@ -252,7 +254,7 @@ def plan_document(case: Case, evidence_keys: Iterable[str] = ()) -> Document:
     if plan is not None:
         sections += [_measurement_section(plan), _plan_section(case, plan)]
     if case.plans:
-        sections.append(_approaches_section(case.plans))
+        sections.append(_approaches_section(case))
     if case.views:
         sections.append(fluoroscopy_section(case))
     if case.cement is not None:
