@@ -333,11 +333,15 @@ def serve(
     import_folder: Annotated[
         list[Path] | None, typer.Option(help="Folder whose scans may be imported in the page; may be repeated.")
     ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only show the cases: nothing is changed, computed or sent.")
+    ] = False,
 ) -> None:
     """Open the workstation in the browser: plan, rehearse, guide and follow up on this machine alone."""
     from sacroplasty.workstation.serve import serve as serve_cases
 
-    serve_cases(cases, port=port, folders={path.name: path.resolve() for path in import_folder or ()})
+    folders = {path.name: path.resolve() for path in import_folder or ()}
+    serve_cases(cases, port=port, folders=folders, read_only=read_only)
 
 
 @registry_app.command(name="report")

@@ -15,6 +15,7 @@ from sacroplasty.cement import simulate_injection
 from sacroplasty.fluoroscopy import CArm, render, view_from_console
 from sacroplasty.lesion import lesion_from_sphere
 from sacroplasty.plan import Approach
+from sacroplasty.report.pictures import radiograph_png
 from sacroplasty.workflow import made_from, stage, store_ct
 from sacroplasty.workstation.app import app
 from sacroplasty.workstation.guard import COOKIE, Session
@@ -48,7 +49,8 @@ def stored(case: Case, folder: Path) -> CaseFolder:
               "cement": case.cement}  # fmt: skip
     for name, value in values.items():
         facts = {"parameters": {}, "evidence": [], "made_from": made_from(kept, stage(name))}
-        kept.write_value(name, value, **facts)
+        extra = {f"0{n}.png": radiograph_png(one, ()) for n, one in enumerate(case.views, 1)} if name == "views" else {}
+        kept.write_value(name, value, extra=extra, **facts)
     page = "<!doctype html><style>p{color:red}</style><p>Report</p>"
 
     def report(target: Path) -> None:

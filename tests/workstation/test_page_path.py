@@ -221,6 +221,33 @@ def test_what_two_windows_store_is_put_together(desk: Desk, page: Any) -> None:
     other.context.close()
 
 
+def test_what_is_typed_while_an_entry_is_on_its_way_is_kept(desk: Desk, page: Any) -> None:
+    page.goto(f"{desk.address}#/case/other/follow-up")
+    until(lambda: page.get_by_label("NRS 0 to 10").count(), "the form")
+    day, add = page.get_by_label("Day after the procedure", exact=True).first, page.locator("section", has_text="Pain")
+    page.get_by_label("NRS 0 to 10").fill("7")
+    add.get_by_role("button", name="Add").first.click()
+    assert "on which day" in until(lambda: page.query_selector(".notice") and page.inner_text(".notice"), "a question")
+    assert desk.api("GET", "/cases/other/follow-up")["pain"] == []
+    page.get_by_role("button", name="OK").click()
+    assert page.get_by_label("NRS 0 to 10").input_value() == "7", "what was typed is still there"
+    held: list[Any] = []
+    page.route("**/follow-up/pain", lambda route: held.append(route))
+    day.fill("-3")
+    add.get_by_role("button", name="Add").first.click()
+    until(lambda: page.wait_for_timeout(20) or held, "the entry is on its way")
+    day.fill("1")
+    page.get_by_label("NRS 0 to 10").fill("2")
+    held[0].continue_()
+    page.unroute("**/follow-up/pain")
+    until(lambda: len(desk.api("GET", "/cases/other/follow-up")["pain"]) == 1, "the first is stored")
+    page.wait_for_timeout(500)
+    add.get_by_role("button", name="Add").first.click()
+    until(lambda: len(desk.api("GET", "/cases/other/follow-up")["pain"]) == 2, "so is the second")
+    told = [(one["day"], one["nrs"], one["after"]) for one in desk.api("GET", "/cases/other/follow-up")["pain"]]
+    assert told == [(-3, 7, "baseline"), (1, 2, "sacroplasty")]
+
+
 def test_simulated_cement_says_so_in_the_slice(desk: Desk, page: Any) -> None:
     desk.go("cement")
     painted(page, "axial")
@@ -242,3 +269,20 @@ def test_a_reload_during_a_job_loses_nothing(desk: Desk, page: Any) -> None:
     until(lambda: page.query_selector(".top .job"), "the job is still shown")
     until(lambda: "venogram" in desk.api("GET", "/cases/toy")["stages"], "it ends", JOB_PATIENCE_S)
     until(lambda: page.wait_for_timeout(50) or not page.query_selector(".top .job"), "the bar is free again")
+
+
+@pytest.mark.slow
+def test_a_job_is_cancelled_and_resumed(desk: Desk, page: Any) -> None:
+    page.goto(f"{desk.address}#/case/other/approaches")
+    until(lambda: page.get_by_role("button", name="Plan again").count(), "the plan's button")
+    page.get_by_role("button", name="Plan again").click()
+    until(lambda: page.query_selector(".top .job"), "the job is shown")
+    page.get_by_role("button", name="Jobs").click()
+    page.locator(".tray li").first.get_by_role("button", name="Cancel").click()
+    until(lambda: page.locator(".tray li").first.get_attribute("class") == "cancelled", "it is cancelled")
+    assert "plan" in desk.api("GET", "/cases/other")["stages"], "what was stored stays"
+    before = desk.api("GET", "/cases/other")["revision"]
+    page.locator(".tray li").first.get_by_role("button", name="Resume").click()
+    until(lambda: page.locator(".tray li").first.get_attribute("class") == "done", "it ends well", JOB_PATIENCE_S)
+    assert desk.api("GET", "/cases/other")["revision"] > before
+    page.keyboard.press("Escape")

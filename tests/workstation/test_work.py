@@ -214,11 +214,11 @@ def outside() -> list[dict[str, Any]]:
     return [{"shot": n, "tip": [9000, 1], "shaft": [1, 1]} for n in (1, 2)]
 
 
-def true_clicks(cases: Path, session: str) -> list[dict[str, Any]]:
+def true_clicks(cases: Path, session: str, case: str = "toy") -> list[dict[str, Any]]:
     """Where the needle of the simulation stands in each shot, as a person would click it."""
     from sacroplasty.workstation.casebook import Casebook
 
-    folder = guiding.folder_of(Casebook(cases), "toy", session)
+    folder = guiding.folder_of(Casebook(cases), case, session)
     truth = guiding.read_json(folder / "truth.json")
     found = guiding.registration_of(folder)
     assert found is not None

@@ -70,7 +70,7 @@ def app(
     for part in PARTS:
         api.include_router(part.router, prefix="/api")
     _serve_page(api, static or static_folder())
-    return Guard(api, session, port, largest_body_bytes)
+    return Guard(api, session, port, largest_body_bytes, read_only=station.setup.read_only)
 
 
 def _serve_page(api: FastAPI, folder: Path) -> None:

@@ -13,6 +13,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sacroplasty.case import CaseFolder, from_json
@@ -28,12 +29,17 @@ _PARSED = 64
 
 
 class Casebook:
-    """Case folders under one root, by identifier; `state` is where the workstation keeps its own files."""
+    """Case folders under one root, by identifier; `state` is where the workstation keeps its own files.
 
-    def __init__(self, root: Path) -> None:
+    With `read_only` nothing is written under the root: what is made for the display lies elsewhere until the end.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
         self.root = root.resolve()
         self.state = self.root / ".workstation"
-        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._passing = TemporaryDirectory(prefix="sacroplasty-") if read_only else None
+        self.written = Path(self._passing.name) if self._passing else self.state
+        self.written.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.parsed: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
         self._keeping = threading.Lock()
         self._locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
@@ -44,6 +50,11 @@ class Casebook:
             self.parsed[key] = content
             while len(self.parsed) > _PARSED:
                 self.parsed.popitem(last=False)
+
+    def display(self, identifier: str, *parts: str) -> Path:
+        """A file that the page draws: as an earlier session left it, else where it is to be made."""
+        kept = self.state.joinpath("display", identifier, *parts)
+        return kept if kept.is_file() else self.written.joinpath("display", identifier, *parts)
 
     def identifiers(self) -> tuple[str, ...]:
         """Every case, in the order of names."""

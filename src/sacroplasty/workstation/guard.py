@@ -14,8 +14,10 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sacroplasty.workstation.refusals import FORBIDDEN, WITHOUT_READ_ONLY, Refused, body_of
 
 COOKIE = "sacroplasty_session"
 OPEN_PATHS = frozenset({"/health"})
@@ -59,10 +61,12 @@ class Session:
 
 
 class Guard:
-    """ASGI layer around the application; refuses before any route runs."""
+    """ASGI layer around the application; refuses before any route runs, with `read_only` all that changes a case."""
 
-    def __init__(self, app: ASGIApp, session: Session, port: int, largest_body_bytes: int = 1 << 30) -> None:
-        self.app, self.session, self.largest_body_bytes = app, session, largest_body_bytes
+    def __init__(
+        self, app: ASGIApp, session: Session, port: int, largest_body_bytes: int = 1 << 30, *, read_only: bool = False
+    ) -> None:
+        self.app, self.session, self.largest_body_bytes, self.read_only = app, session, largest_body_bytes, read_only
         self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"}
         self.origins = {f"http://{host}" for host in self.hosts}
 
@@ -74,7 +78,7 @@ class Guard:
         if scope["type"] != "http":
             return
         refusal = self._refusal(scope)
-        answer = refusal or self._welcome(scope)
+        answer = refusal or self._welcome(scope) or self._unchanged(scope)
         if answer is not None:
             await answer(scope, receive, _with_headers(send))
             return
@@ -107,6 +111,15 @@ class Guard:
         if scope["path"] in OPEN_PATHS or self.session.accepts_cookie(_cookie(Headers(scope=scope))):
             return None
         return PlainTextResponse("Open the address that `sacroplasty serve` printed.", 401)
+
+    def _unchanged(self, scope: Scope) -> Response | None:
+        """A server that only shows cases takes no request that could change, compute or send anything."""
+        if not self.read_only or scope["method"] in SAFE_METHODS:
+            return None
+        return JSONResponse(
+            body_of(Refused(FORBIDDEN, "This server only shows cases; nothing was changed", remedy=WITHOUT_READ_ONLY)),
+            FORBIDDEN,
+        )
 
     def _limit(self, scope: Scope) -> int:
         large = LARGE_BODIES.match(scope["path"])

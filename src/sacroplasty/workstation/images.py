@@ -45,7 +45,7 @@ class _Image:
 
 
 class Images:
-    """The images of the cases of a casebook; files under `casebook.state`, replaced when their stage changes."""
+    """The images of the cases of a casebook; files kept by the casebook, replaced when their stage changes."""
 
     def __init__(self, casebook: Casebook, warm: Warm) -> None:
         self.casebook, self.warm = casebook, warm
@@ -67,23 +67,22 @@ class Images:
 
     def one(self, identifier: str, name: str) -> dict[str, Any]:
         """One image's description, made once and kept; 404 where the case has no such image."""
-        place = self._place(identifier, name)
-        path = place / "described.json"
+        path = self._path(identifier, name, "described.json")
         if path.is_file():
             return cast(dict[str, Any], from_json(path.read_text(encoding="utf-8"), path.name))
         found = self._described(identifier, name)
-        forget_older(place, name)
+        forget_older(path.parent, name)
         content = to_json(found).encode()
         write_atomically(path, lambda stream: stream.write(content))
         return found
 
-    def _place(self, identifier: str, name: str) -> Path:
-        """The folder of an image's files, named by the content they were made from; 404 where there is no image."""
+    def _path(self, identifier: str, name: str, file: str) -> Path:
+        """One of an image's files, in a folder named by the content it is made from; 404 where there is no image."""
         folder = self.casebook.open(identifier)
         stage = _stage(name)
         if stage is None or not folder.has(stage):
             raise not_there("The case has no such image", got=repr(name[:40]))
-        return self.casebook.state / "display" / identifier / f"{name}-{_FORMAT}{digest_of(folder, stage)}"
+        return self.casebook.display(identifier, f"{name}-{_FORMAT}{digest_of(folder, stage)}", file)
 
     def _described(self, identifier: str, name: str) -> dict[str, Any]:
         image = self._image(identifier, name)
@@ -105,8 +104,7 @@ class Images:
 
     def file(self, identifier: str, name: str, level: int) -> Path:
         """The gzip file of one level; 404 where there is none."""
-        place = self._place(identifier, name)
-        path = place / f"{level}.gz"
+        path = self._path(identifier, name, f"{level}.gz")
         if path.is_file():
             return path
         image = self._image(identifier, name)
@@ -114,7 +112,7 @@ class Images:
             raise not_there("The image has no such level", got=str(level))
         with self._making[str(path)]:
             if not path.is_file():
-                forget_older(place, name)
+                forget_older(path.parent, name)
                 self._write(image, level, path)
         return path
 

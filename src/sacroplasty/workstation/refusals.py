@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sacroplasty.errors import CaseError, SacroplastyError
 
-NOT_THERE, CONFLICT, UNPROCESSABLE, NO_REVISION, TOO_MANY, FAILED = 404, 409, 422, 428, 429, 500
+FORBIDDEN, NOT_THERE, CONFLICT, UNPROCESSABLE, NO_REVISION, TOO_MANY, FAILED = 403, 404, 409, 422, 428, 429, 500
+WITHOUT_READ_ONLY = "Start `sacroplasty serve` without --read-only"
 
 
 class Refused(SacroplastyError):

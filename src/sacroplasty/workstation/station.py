@@ -17,7 +17,7 @@ from sacroplasty.errors import SacroplastyError
 from sacroplasty.workstation.casebook import IDENTIFIER, Casebook, revision_of
 from sacroplasty.workstation.images import Images
 from sacroplasty.workstation.jobs import Job, Jobs, JobState
-from sacroplasty.workstation.refusals import Refused
+from sacroplasty.workstation.refusals import FORBIDDEN, WITHOUT_READ_ONLY, Refused
 from sacroplasty.workstation.surfaces import Surfaces
 from sacroplasty.workstation.warm import Warm
 
@@ -56,26 +56,28 @@ class Listeners:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the server was started with: folders to import from, by name."""
+    """What the server was started with: folders to import from, by name; whether cases are only shown."""
 
     folders: dict[str, Path] = field(default_factory=dict)
+    read_only: bool = False
 
 
 class Station:
     """One running workstation over one folder of cases."""
 
     def __init__(self, root: Path, setup: Setup | None = None, workers: int = 1) -> None:
-        self.casebook = Casebook(root)
         self.setup = setup or Setup()
+        self.casebook = Casebook(root, read_only=self.setup.read_only)
         self.warm = Warm(self.casebook)
         self.images = Images(self.casebook, self.warm)
         self.surfaces = Surfaces(self.casebook, self.warm, self.images)
         self.listeners = Listeners()
-        for identifier in self.casebook.identifiers():
+        for identifier in () if self.setup.read_only else self.casebook.identifiers():
             # A case that cannot be read is listed with the reason; it keeps nobody from the others.
             with suppress(SacroplastyError):
                 self.casebook.recover(identifier)
-        self.jobs = Jobs(self.casebook.state / "jobs", self.casebook.root, workers, self._heard)
+        workers = 0 if self.setup.read_only else workers
+        self.jobs = Jobs(self.casebook.written / "jobs", self.casebook.root, workers, self._heard)
 
     def _heard(self, job: Job) -> None:
         self.listeners.tell("job", job.shown())
@@ -99,6 +101,15 @@ def _station(request: Request) -> Station:
 
 
 Here = Annotated[Station, Depends(_station)]
+
+
+def _computing(here: Here) -> None:
+    if here.setup.read_only:
+        raise Refused(FORBIDDEN, "This server shows what is stored and computes nothing", remedy=WITHOUT_READ_ONLY)
+
+
+# What a route that makes new pictures depends on.
+Computing = Depends(_computing)
 CaseId = Annotated[str, InPath(pattern=f"^{IDENTIFIER.pattern}$", description="The case's identifier")]
 IfMatch = Annotated[str | None, Header(description="The revision the page has seen, as in ETag")]
 

@@ -43,7 +43,7 @@ _VESSEL = ("vessel", "#0072B2")
 
 
 class Surfaces:
-    """Meshes of a casebook's cases, made once and kept as files under `casebook.state`."""
+    """Meshes of a casebook's cases, made once and kept as files by the casebook."""
 
     def __init__(self, casebook: Casebook, warm: Warm, images: Images) -> None:
         self.casebook, self.warm, self.images = casebook, warm, images
@@ -80,11 +80,10 @@ class Surfaces:
         known = {one["name"] for one in self.described(identifier)}
         if name not in known:
             raise not_there("The case has no such surface", got=repr(name[:40]))
-        place = self.casebook.state / "display" / identifier / f"mesh-{name}-{_FORMAT}{_digest(folder, name)}"
-        path = place / "mesh.gz"
+        path = self.casebook.display(identifier, f"mesh-{name}-{_FORMAT}{_digest(folder, name)}", "mesh.gz")
         with self._making[str(path)]:
             if not path.is_file():
-                forget_older(place, f"mesh-{name}")
+                forget_older(path.parent, f"mesh-{name}")
                 content = gzip.compress(packed(*smooth_surface(self._mask(identifier, name))), 1, mtime=0)
                 write_atomically(path, lambda stream: stream.write(content))
         return path

@@ -114,8 +114,9 @@ def make_demo(casebook: Casebook, job: Job, progress: Progress) -> dict[str, Any
 WORK: dict[str, str] = {
     "stage": "work:run_one", "run": "work:run_missing", "demo": "work:make_demo", "inspect": "transfer:inspect_source",
     "fetch": "transfer:fetch", "import": "transfer:import_scan", "export": "transfer:export", "send": "transfer:send",
-    "draw": "correcting:draw", "move": "correcting:move", "simulate shots": "guiding:simulate",
-    "read shots": "guiding:read", "register": "guiding:find_patient", "later ct": "transfer:compare_later",
+    "draw": "correcting:draw", "move": "correcting:move", "lesions": "lesions:change",
+    "simulate shots": "guiding:simulate", "read shots": "guiding:read", "register": "guiding:find_patient",
+    "later ct": "transfer:compare_later",
 }  # fmt: skip
 # Work after which the case looks otherwise.
 CHANGING = frozenset({"run", "demo", "import", "draw"})

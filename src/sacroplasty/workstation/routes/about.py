@@ -63,7 +63,7 @@ def about(here: Here) -> dict[str, Any]:
         "schedules": {name: [encode(one) for one in schedule(name)] for name in SCHEDULES},
         "choices": {name: [member.value for member in kind] for name, kind in _CHOICES.items()},
         "demo_cases": list(DEMO_CASES), "archives": sorted(archives_of(here.casebook.root)),
-        "folders": sorted(here.setup.folders),
+        "folders": sorted(here.setup.folders), "read_only": here.setup.read_only,
     }  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""What a person knows better: structures drawn anew, landmarks moved, the lesion pointed at or drawn."""
+"""What a person knows better: structures drawn anew, landmarks moved, lesions pointed at or drawn, which is treated."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +13,7 @@ from sacroplasty.errors import InputError
 from sacroplasty.io import write_nifti
 from sacroplasty.plan import Level, Side
 from sacroplasty.space import Mask
-from sacroplasty.workstation.casebook import require_revision, revision_from
+from sacroplasty.workstation.casebook import require_revision, revision_from, stored_json
 from sacroplasty.workstation.refusals import not_there
 from sacroplasty.workstation.routes.cases import queued
 from sacroplasty.workstation.routes.paths import Place, Reason
@@ -22,6 +22,7 @@ from sacroplasty.workstation.uploads import folder_of, mask_from, source_of
 
 router = APIRouter(tags=["corrections"])
 _BODY = {"requestBody": {"content": {"application/octet-stream": {}}, "required": True}}
+Number = Annotated[int, Path(ge=1, le=1000)]
 Structure = Annotated[str, Path(pattern=r"^[a-z0-9_]{1,40}$")]
 
 
@@ -45,13 +46,18 @@ class AnatomyBody(BaseModel):
     reason: Reason
 
 
+# A new lesion is the only one from now on, joins those there are, or takes the treated one's place.
+Among = Literal["alone", "further", "treated"]
+
+
 class LesionBody(BaseModel):
-    """A click, a sphere, or nothing: then the search proposes."""
+    """A click, a sphere, or nothing: then the search proposes. Beside others it needs a click or a sphere."""
 
     model_config = ConfigDict(extra="forbid")
     click_mm: Place | None = None
     centre_mm: Place | None = None
     radius_mm: Annotated[float, Field(gt=0, le=80, allow_inf_nan=False)] | None = None
+    among: Among = "alone"
 
 
 def _kept(here: Station, case: str, mask: Mask, name: str) -> str:
@@ -103,17 +109,51 @@ def point_at_lesion(here: Here, case: CaseId, body: LesionBody, if_match: IfMatc
         given = {"click": ",".join(map(repr, body.click_mm))}
     elif body.centre_mm:
         given = {"sphere": ",".join(map(repr, (*body.centre_mm, body.radius_mm)))}
-    arguments = {"stage": "lesion", "parameters": given}
-    return queued(here, case, if_match, "stage", "lesion", arguments)
+    if body.among != "alone" and not given:
+        raise InputError("The search proposes all lesions at once", remedy="Give a click or a sphere for a further one")
+    return _shown(here, case, if_match, body.among, given)
 
 
 @router.put("/cases/{case}/lesion/mask", status_code=202, openapi_extra=_BODY)
-async def draw_lesion(here: Here, request: Request, case: CaseId, if_match: IfMatch = None) -> dict[str, Any]:
+async def draw_lesion(
+    here: Here, request: Request, case: CaseId, if_match: IfMatch = None, among: Among = "alone"
+) -> dict[str, Any]:
     """The lesion as drawn."""
     mask = await _drawn(here, request, case, if_match)
     mask.require_any("drawn lesion")
-    arguments = {"stage": "lesion", "parameters": {"mask": _kept(here, case, mask, "lesion")}}
-    return queued(here, case, if_match, "stage", "lesion", arguments)
+    return _shown(here, case, if_match, among, {"mask": _kept(here, case, mask, "lesion")})
+
+
+def _shown(here: Station, case: str, if_match: str | None, among: Among, given: dict[str, Any]) -> Any:
+    """A new lesion, alone or among those that the case has."""
+    if among == "alone":
+        return queued(here, case, if_match, "stage", "lesion", {"stage": "lesion", "parameters": given})
+    _require_lesion(here, case, 1)
+    words = "further lesion" if among == "further" else "treated lesion"
+    return queued(here, case, if_match, "lesions", words, {"change": among, "parameters": given})
+
+
+@router.post("/cases/{case}/lesions/{number}/treat", status_code=202)
+def treat_lesion(here: Here, case: CaseId, number: Number, if_match: IfMatch = None) -> dict[str, Any]:
+    """The lesion of this number is the treated one, and comes first from now on."""
+    _require_lesion(here, case, number)
+    return queued(here, case, if_match, "lesions", f"treat lesion {number}", {"change": "treat", "number": number})
+
+
+@router.delete("/cases/{case}/lesions/{number}", status_code=202)
+def take_lesion_out(here: Here, case: CaseId, number: Number, if_match: IfMatch = None) -> dict[str, Any]:
+    """The case without the lesion of this number; the last one stays."""
+    if _require_lesion(here, case, number) == 1:
+        raise InputError("The only lesion cannot be taken out", remedy="Show another one in its place")
+    return queued(here, case, if_match, "lesions", f"take out lesion {number}", {"change": "remove", "number": number})
+
+
+def _require_lesion(here: Station, case: str, number: int) -> int:
+    """How many lesions the case has; 404 where the one of this number is not among them."""
+    count = len(stored_json(here.casebook, case, "lesion"))
+    if number > count:
+        raise not_there("There is no such lesion", got=f"number {number} of {count}")
+    return count
 
 
 class MRBody(BaseModel):

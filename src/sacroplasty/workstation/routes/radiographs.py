@@ -33,7 +33,7 @@ from sacroplasty.space import Points, Volume
 from sacroplasty.workstation.casebook import stored_json
 from sacroplasty.workstation.refusals import UNPROCESSABLE, Refused, not_there
 from sacroplasty.workstation.routes.paths import plan_of_rank
-from sacroplasty.workstation.station import CaseId, Here, Station
+from sacroplasty.workstation.station import CaseId, Computing, Here, Station
 
 router = APIRouter(tags=["radiographs"])
 _POINT = r"^-?\d{1,4}(\.\d{1,6})?(,-?\d{1,4}(\.\d{1,6})?){2}$"
@@ -156,7 +156,10 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-@router.get("/cases/{case}/radiograph.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get(
+    "/cases/{case}/radiograph.png", response_class=Response, responses={200: {"content": {"image/png": {}}}},
+    dependencies=[Computing],
+)  # fmt: skip
 def picture(here: Here, case: CaseId, shot: Asked) -> Response:
     """As a person sees it: the patient's right on the left, letters and notice burnt in unless `marks` is false."""
     radiograph = taken(here, case, shot)
@@ -170,7 +173,7 @@ def picture(here: Here, case: CaseId, shot: Asked) -> Response:
 
 
 @router.get(
-    "/cases/{case}/radiograph.f32", response_class=Response,
+    "/cases/{case}/radiograph.f32", response_class=Response, dependencies=[Computing],
     responses={200: {"content": {"application/octet-stream": {}}}},
 )  # fmt: skip
 def numbers(here: Here, case: CaseId, shot: Asked) -> Response:
@@ -179,7 +182,7 @@ def numbers(here: Here, case: CaseId, shot: Asked) -> Response:
     return Response(content, media_type="application/octet-stream")
 
 
-@router.get("/cases/{case}/radiograph.json")
+@router.get("/cases/{case}/radiograph.json", dependencies=[Computing])
 def described(here: Here, case: CaseId, shot: Asked) -> dict[str, Any]:
     """Angles in words, side letters, whether the machine can stand there, and outlines to lay over the picture."""
     view = view_of(here, case, shot)

@@ -6,7 +6,7 @@ import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
 import { COLOURS, colourOf, css } from "./colours";
 import { RehearsalPicture, RehearsalStage } from "./stages.rehearsal";
-import { needleOf, useViews, views, ViewsPicture, ViewsStage } from "./stages.views";
+import { needleOf, StoredView, useViews, views, ViewsPicture, ViewsStage } from "./stages.views";
 import { startTrainee } from "./trainee";
 import { AnatomyStage, LesionStage, startCorrections } from "./stages.anatomy";
 import { ApproachesStage, comparing } from "./stages.approaches";
@@ -40,6 +40,7 @@ function TopBar() {
     <header class="top">
       <button class="brand" onClick={() => go("import", null)} aria-label="All cases"><img src="/assets/mark.svg" alt="" width="20" height="20" /> sacroplasty</button>
       {d && <h1 dir="auto">{d.name}</h1>}
+      {station.readOnly.value && <span class="tag" title="This server only shows cases: nothing is changed, computed or sent">read only</span>}
       {d?.simulated && <span class="tag">simulated patient</span>}
       {d?.decision && <span class="quiet decision">{d.decision}</span>}
       <span class="gap" />
@@ -135,6 +136,7 @@ function Followers() {
   const front = named("ap") ?? named("front");
   const side = named("lateral");
   const n = needleOf();
+  if (station.readOnly.value) return <>{[front, side].map((one, k) => <StoredView key={k} one={one} pane={k ? "Lateral" : "AP"} />)}</>;
   return (
     <>
       <Radiograph words="AP" shot={{ lao_deg: front?.lao_deg ?? 0, cra_deg: front?.cra_deg ?? 0, size: 192, ...n }} />
@@ -201,7 +203,7 @@ function Work() {
 function RunAll() {
   const d = details.value;
   const missing = (about.value?.stages ?? []).filter((one) => !d?.stages.includes(one.name));
-  if (!d || !missing.length || stage.value !== "anatomy") return null;
+  if (!d || !missing.length || stage.value !== "anatomy" || station.readOnly.value) return null;
   return (
     <section class="block"><div class="row"><button disabled={!!runningJob.value} onClick={() => void station.tried(() => station.write("POST", "/run", { parameters: {} }))}>Run all {missing.length} missing stages</button></div></section>
   );
@@ -222,8 +224,8 @@ function Jobs() {
             {(job.state === "running" || job.state === "queued") && <progress max={1} value={job.fraction} />}
             <div class="quiet">{job.error ? job.error.sentence : job.message}</div>
             <div class="row">
-              {job.can_cancel && <button onClick={() => void station.cancelJob(job.id)}>Cancel</button>}
-              {job.can_resume && <button onClick={() => void station.resumeJob(job.id)}>Resume</button>}
+              {!station.readOnly.value && job.can_cancel && <button onClick={() => void station.cancelJob(job.id)}>Cancel</button>}
+              {!station.readOnly.value && job.can_resume && <button onClick={() => void station.resumeJob(job.id)}>Resume</button>}
             </div>
           </li>
         ))}

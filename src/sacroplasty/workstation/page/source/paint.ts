@@ -9,6 +9,8 @@ export interface Scene {
   readonly labels: Image3D | null;
   readonly names: Readonly<Record<string, string>>;
   readonly lesion: Image3D | null;
+  /** Lesions that are not treated: outlines alone. */
+  readonly otherLesions: readonly Image3D[];
   readonly brush: Image3D | null;
   readonly arrival: Image3D | null;
   readonly injected_ml: number;
@@ -44,6 +46,7 @@ export class Easel {
       labelsOn(scene.labels, plane, width, height, mmPerPixel, this.labels);
       this.layLabels(labelColours(scene.names), 0.07, 0.8);
     }
+    for (const one of scene.otherLesions) this.layMask(one, plane, mmPerPixel, COLOURS["lesion"]!, 0);
     if (scene.lesion) this.layMask(scene.lesion, plane, mmPerPixel, COLOURS["lesion"]!, 0.2);
     if (scene.arrival) this.layCement(scene.arrival, scene.injected_ml, plane, mmPerPixel);
     if (scene.brush) this.layMask(scene.brush, plane, mmPerPixel, [76, 194, 196], 0.4);

@@ -3,7 +3,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { newestOnly, send } from "./api";
 import type { Vec3 } from "./geometry";
-import { base, caseId, details, plans, refused, remember, remembered, stage, write } from "./station";
+import { base, caseId, details, plans, readOnly, refused, remember, remembered, stage, write } from "./station";
 import type { Plan } from "./types";
 import * as viewer from "./viewer";
 
@@ -77,7 +77,7 @@ export function startPathEditing(): void {
     batch(() => { draft.value = judged.value = null; selectedRank.value = 1; });
   });
   effect(() => {
-    if (!details.value?.stages.includes("plan") || draft.peek()) return;
+    if (!details.value?.stages.includes("plan") || draft.peek() || readOnly.value) return;
     const kept = remembered<Draft>("draft");
     if (kept?.entry_mm?.every(Number.isFinite) && kept.target_mm?.every(Number.isFinite)) edit(kept);
   });
@@ -88,7 +88,7 @@ export function startPathEditing(): void {
     const d = ofCement ? null : draft.value;
     const needle = plan?.needles[0];
     const ends = d ?? needle?.trajectory;
-    const editable = stage.value === "approaches";
+    const editable = stage.value === "approaches" && !readOnly.value;
     viewer.onPathMoved.value = editable ? moveEnd : null;
     const radius_mm = (needle?.needle.outer_diameter_mm ?? 2.4) / 2;
     const feasible = plan ? plan.feasible : null;

@@ -27,6 +27,7 @@ function scene(): Scene | null {
     labels: shown["labels"] ? viewer.labelImage.value : null,
     names: images.value.find((one) => one.name === "labels")?.names ?? {},
     lesion: shown["lesion"] ? viewer.lesionImage.value : null,
+    otherLesions: shown["lesion"] ? viewer.otherLesions.value : [],
     brush: viewer.brushed.value?.image ?? null,
     arrival: shown["cement"] && cement.value && stage.value === "cement" ? viewer.arrivalImage.value : null,
     injected_ml: viewer.injected_ml.value,

@@ -6,7 +6,8 @@ import { inverse, norm, point, sub } from "./geometry";
 import { isKnown } from "./marks";
 import { image3d, type Image3D } from "./reslice";
 import { anatomy, caseId, has, images, lesions, notice, runningJob, tried, write } from "./station";
-import { Choice, Field, Findings, Measures, number, percent, placed, RunButton, Section, Slider, WithReason } from "./ui";
+import type { Lesion } from "./types";
+import { Choice, Field, Findings, Measures, number, percent, placed, RunButton, Section, Slider, WithReason, Editing } from "./ui";
 import * as viewer from "./viewer";
 
 const SURE = 0.5;
@@ -34,7 +35,7 @@ export function AnatomyStage() {
           ))}
         </ul>
       </Section>
-      <Corrections />
+      <Editing><Corrections /></Editing>
       <Section title="Foramina">
         <table class="list"><thead><tr><th>Foramen</th><th>State</th><th>±mm</th><th>Sure</th></tr></thead><tbody>
           {a.foramina.map((one) => (
@@ -197,17 +198,50 @@ function Brush({ start, send, words }: { start: () => Image3D | null; send: (bod
   );
 }
 
-function emptyMask(): Image3D | null {
+/** What a new lesion does to those that the case has. */
+type Among = "alone" | "further" | "treated";
+const AMONG: [Among, string][] = [["treated", "Instead of the treated one"], ["further", "As a further one"]];
+
+function lesionMask(among: Among): Image3D | null {
   const labels = viewer.labelImage.value;
-  const old = viewer.lesionImage.value;
+  const old = among === "further" ? null : viewer.lesionImage.value;
   if (!labels) return null;
   const array = old && old.array.length === labels.array.length ? Uint8Array.from(old.array) : new Uint8Array(labels.array.length);
   return { ...labels, array, voxelFromPatient: inverse(labels.patientFromVoxel) };
 }
 
-export function LesionStage() {
+/** The levels of a lesion with their shares. */
+const levelsOf = (one: Lesion): string => Object.entries(one.levels).map(([level, share]) => `${level} ${percent(share)}`).join(", ");
+
+/** Every lesion in one line, which of them is treated, and which go. */
+function LesionList() {
+  const all = lesions.value;
+  const busy = !!runningJob.value;
+  if (all.length < 2) return null;
+  return (
+    <Section title={`${all.length} lesions`}>
+      <table class="list lesions"><tbody>
+        {all.map((one, n) => (
+          <tr key={one.image}>
+            <td><button class="link" onClick={() => viewer.goTo(one.centre_mm)}>{n + 1}. {levelsOf(one)}</button></td>
+            <td>{number(one.volume_ml, 1, "mL")}</td>
+            <td>{n === 0 ? <strong>treated</strong> : <Editing><button disabled={busy} aria-label={`Treat lesion ${n + 1}`} onClick={() => void tried(() => write("POST", `/lesions/${n + 1}/treat`))}>Treat</button></Editing>}</td>
+            <td><Editing><button disabled={busy} aria-label={`Take out lesion ${n + 1}`} onClick={() => void tried(() => write("DELETE", `/lesions/${n + 1}`))}>✕</button></Editing></td>
+          </tr>
+        ))}
+      </tbody></table>
+      <p class="quiet">Plans and cement are for the treated one; the others are drawn as outlines. Another choice forgets what was planned.</p>
+    </Section>
+  );
+}
+
+function ShowLesion() {
   const radius = useSignal("10");
+  const chosen = useSignal<Among>("treated");
   const clicking = viewer.tool.value?.name === "lesion";
+  const some = lesions.value.length > 0;
+  // The only lesion is replaced as the first one is shown: there is nobody beside it.
+  const among: Among = some && (chosen.value === "further" || lesions.value.length > 1) ? chosen.value : "alone";
   const click = (): void => {
     viewer.tool.value = clicking ? null : {
       name: "lesion", hint: "Click inside the lesion",
@@ -215,26 +249,37 @@ export function LesionStage() {
         if (phase !== "down") return;
         viewer.focus.value = at;
         viewer.tool.value = null;
-        void tried(() => write("POST", "/lesion", { click_mm: at }));
+        void tried(() => write("POST", "/lesion", { click_mm: at, among }));
       },
     };
   };
-  const sphere = (): void => void tried(() => write("POST", "/lesion", { centre_mm: viewer.focus.value, radius_mm: Number(radius.value) }));
+  const sphere = (): void => void tried(() => write("POST", "/lesion", { centre_mm: viewer.focus.value, radius_mm: Number(radius.value), among }));
+  const ready = has("segment") && !runningJob.value;
+  return (
+    <Section title={some ? "Show another lesion" : "Show the lesion"}>
+      {some && <div class="segmented" role="group" aria-label="What a new lesion does">
+        {AMONG.map(([key, words]) => <button key={key} aria-pressed={chosen.value === key} onClick={() => { chosen.value = key; viewer.brushed.value = null; viewer.tool.value = null; }}>{words}</button>)}
+      </div>}
+      <div class="row">
+        <button class={clicking ? "primary" : ""} aria-pressed={clicking} disabled={!ready} onClick={click}>{clicking ? "Click inside it …" : "By a click"}</button>
+        {(!some || chosen.value === "treated") && <RunButton name="lesion" words={some ? "Search anew" : "Search"} needs={["segment"]} />}
+      </div>
+      <div class="row"><Field label="Sphere at the crosshair, radius mm" type="number" min="1" max="60" step="1" value={radius.value} onInput={(v) => { radius.value = v; }} />
+        <button disabled={!ready} onClick={sphere}>Take sphere</button></div>
+      <Brush start={() => lesionMask(among)} send={(body) => write("PUT", among === "alone" ? "/lesion/mask" : `/lesion/mask?among=${among}`, body, { "Content-Type": "application/octet-stream" })} words="Store the lesion" />
+      <p class="quiet">Plans, views, cement and report made before are forgotten{some ? "; a search takes the place of all lesions" : ""}.</p>
+    </Section>
+  );
+}
+
+export function LesionStage() {
   return (
     <>
-      <Section title="Show the lesion">
-        <div class="row">
-          <button class={clicking ? "primary" : ""} aria-pressed={clicking} disabled={!has("segment") || !!runningJob.value} onClick={click}>{clicking ? "Click inside it …" : "By a click"}</button>
-          <RunButton name="lesion" words="Search" needs={["segment"]} />
-        </div>
-        <div class="row"><Field label="Sphere at the crosshair, radius mm" type="number" min="1" max="60" step="1" value={radius.value} onInput={(v) => { radius.value = v; }} />
-          <button disabled={!has("segment") || !!runningJob.value} onClick={sphere}>Take sphere</button></div>
-        <Brush start={emptyMask} send={(body) => write("PUT", "/lesion/mask", body, { "Content-Type": "application/octet-stream" })} words="Store the lesion" />
-        <p class="quiet">A new lesion replaces the old one; plans, views, cement and report made from it are forgotten.</p>
-      </Section>
+      <Editing><ShowLesion /></Editing>
+      <LesionList />
       {lesions.value.map((one, n) => (
         <Section key={one.image} title={`Lesion ${n + 1}${n === 0 && lesions.value.length > 1 ? " (treated)" : ""}`} aside={<button class="link" onClick={() => viewer.goTo(one.centre_mm)}>show</button>}>
-          <p><strong>{number(one.volume_ml, 1, "mL")}</strong> · {one.kind} · {Object.entries(one.levels).map(([level, share]) => `${level} ${percent(share)}`).join(", ")}{one.synthetic ? " · synthetic" : ""}</p>
+          <p><strong>{number(one.volume_ml, 1, "mL")}</strong> · {one.kind} · {levelsOf(one)}{one.synthetic ? " · synthetic" : ""}</p>
           <table class="list"><thead><tr><th>Wall</th><th>Integrity</th><th>Open mm²</th></tr></thead><tbody>
             {one.walls.map((wall) => (
               <tr key={wall.name} class={/breach|destroy|open/.test(wall.integrity) ? "warning" : ""}>

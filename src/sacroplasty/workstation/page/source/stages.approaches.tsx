@@ -6,13 +6,13 @@ import { send } from "./api";
 import { colourOf, css } from "./colours";
 import { along, unit, sub, type Vec3 } from "./geometry";
 import { draft, draftFrom, dropDraft, edit, judged, judgeTime, selectedPlan, selectedRank, shownPlan, storeDraft } from "./path-edit";
-import { about, base, plans, tried, write } from "./station";
+import { about, base, plans, readOnly, tried, write } from "./station";
 import type { NeedlePlan, Plan } from "./types";
-import { Choice, Findings, Measures, number, percent, placed, probability, RunButton, Section, WithReason } from "./ui";
+import { Choice, Findings, Measures, number, percent, placed, probability, RunButton, Section, WithReason, Editing } from "./ui";
 import * as viewer from "./viewer";
 
 export function ApproachesStage() {
-  useEffect(() => { void send("POST", `${base.value}/warm`, {}).catch(() => undefined); }, [base.value]);
+  useEffect(() => { if (!readOnly.value) void send("POST", `${base.value}/warm`, {}).catch(() => undefined); }, [base.value]);
   if (!plans.value.length) {
     return <Section title="Approaches"><p class="quiet">No approach is planned yet.</p>
       <RunButton name="plan" words="Plan all approaches" needs={["segment", "lesion"]} primary /></Section>;
@@ -25,7 +25,7 @@ export function ApproachesStage() {
         <ol class="approaches">{plans.value.map((one) => <ApproachCard key={one.rank} plan={one} />)}</ol>
       </Section>
       <Comparison />
-      <Editor />
+      <Editing><Editor /></Editing>
       {plan && <Judgement plan={plan} />}
     </>
   );
@@ -70,6 +70,9 @@ function nearestClearance(plan: Plan): NeedlePlan["clearances"][number] | undefi
 
 export const comparing = signal(false);
 
+/** How far the needle may turn before a breach gets too likely. */
+const tolerance = (plan: Plan): string => (typeof plan.measures["tolerance_cone_deg"] === "number" ? `±${number(plan.measures["tolerance_cone_deg"], 1, "°")}` : "–");
+
 /** Rows of the comparison: what is asked, and its answer for one plan. */
 const COMPARED: [string, (plan: Plan) => string][] = [
   ["feasible", (p) => (p.feasible ? "yes" : "no")],
@@ -78,7 +81,7 @@ const COMPARED: [string, (plan: Plan) => string][] = [
   ["smallest clearance", (p) => { const c = nearestClearance(p); return c ? `${number(c.distance_mm, 1, "mm")} ${placed(c.structure)}` : "–"; }],
   ["skin to target", (p) => number(p.needles[0]?.derived?.length_mm, 0, "mm")],
   ["needles", (p) => String(p.needles.length || "–")],
-  ["tolerance cone", (p) => `±${number(p.measures["tolerance_cone_deg"], 1, "°")}`],
+  ["tolerance cone", (p) => tolerance(p)],
   ["cement", (p) => number(p.needles.flatMap((n) => n.injections).reduce((sum, i) => sum + i.volume_ml, 0) || null, 1, "mL")],
 ];
 
@@ -159,7 +162,7 @@ function Judgement({ plan }: { plan: Plan }) {
           <div><span>breach probability</span><strong>{probability(plan.measures["breach_probability"])}</strong></div>
           <div><span>smallest clearance</span><strong>{number(nearestClearance(plan)?.distance_mm, 1, "mm")}</strong></div>
           <div><span>depth</span><strong>{number(d?.length_mm, 0, "mm")}</strong></div>
-          <div><span>tolerance cone</span><strong>±{number(plan.measures["tolerance_cone_deg"], 1, "°")}</strong></div>
+          <div><span>tolerance cone</span><strong>{tolerance(plan)}</strong></div>
         </div>
         {draft.value && plan.reasons.map((reason) => <p key={reason} class="reason-text">{reason}</p>)}
       </Section>

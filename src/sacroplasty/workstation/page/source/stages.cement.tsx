@@ -8,7 +8,7 @@ import { COLOURS, css } from "./colours";
 import { loadCement } from "./scene-pane";
 import { about, base, cement, details, has, tried } from "./station";
 import type { Cement, Venogram } from "./types";
-import { Choice, Field, Findings, number, percent, placed, probability, RunButton, Section } from "./ui";
+import { Choice, Field, Findings, number, percent, placed, probability, RunButton, Section, Editing } from "./ui";
 import * as viewer from "./viewer";
 
 const moment = signal(0);
@@ -31,7 +31,7 @@ export function CementStage() {
   return (
     <>
       <Venography />
-      <Inject />
+      <Editing><Inject /></Editing>
       {details.value?.stale.includes("cement") && <p class="warning pad" role="alert">▲ This injection was made from an older plan: do not use it.</p>}
       {c && <Injection c={c} />}
     </>

@@ -4,9 +4,9 @@ import { effect, signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { getJson, send } from "./api";
 import { Outline, overlayKinds, OverlaySwitches } from "./radiograph";
-import { anatomy, base, caseId, details, ended, has, take, tried } from "./station";
+import { anatomy, base, caseId, details, ended, has, readOnly, take, tried } from "./station";
 import type { Deviation, Job, Session } from "./types";
-import { Choice, Drop, Empty, number, Section, spelled, uploaded } from "./ui";
+import { Choice, Drop, Empty, number, Section, spelled, uploaded, Editing } from "./ui";
 import { isKnown } from "./marks";
 import * as viewer from "./viewer";
 
@@ -69,6 +69,7 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
     if (!screen) return;
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(screen.inverse());
     if (at.x < 0 || at.y < 0 || at.x > shot.size - 1 || at.y > shot.rows - 1) return;
+    if (readOnly.value) return;
     put(picking.value, [at.x, at.y]);
     next();
   };
@@ -84,7 +85,7 @@ function GuidanceShot({ session, n }: { session: Session; n: number }) {
   const key = (event: KeyboardEvent): void => {
     const by: Record<string, Click> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const d = by[event.key];
-    if (!d && event.key !== "Enter") return;
+    if ((!d && event.key !== "Enter") || readOnly.value) return;
     event.preventDefault();
     if (!d) {
       next();
@@ -126,9 +127,9 @@ export function GuidanceStage() {
     <>
       <Start />
       {session && <Register session={session} />}
-      {session && <Tip session={session} />}
+      {session && <Editing><Tip session={session} /></Editing>}
       {answer && <Answer one={answer} />}
-      {session?.simulated && session.answers.length > 0 && (
+      {!readOnly.value && session?.simulated && session.answers.length > 0 && (
         <Section title="The simulated truth">
           <button onClick={() => void tried(async () => { truth.value = await send("POST", `${base.value}/guidance/${session.id}/reveal`, {}); })}>Reveal</button>
           {truth.value && <table class="measures"><tbody>{[...Object.entries(truth.value).filter(([key]) => key !== "answers"), ...truthLines(truth.value)].map(([key, value]) => (
@@ -161,7 +162,7 @@ function Start() {
         fresh();
         await followed(await send<Job>("POST", `${base.value}/guidance/real`, { upload: await uploaded(files), isocentre_mm: viewer.focus.value }));
       }} />
-      <div class="row">
+      <Editing><div class="row">
         <label class="field"><span>Needle depth mm</span><input type="number" min="10" max="400" placeholder="80 % of the way" value={depth.value} onInput={(e) => { depth.value = e.currentTarget.value; }} /></label>
         <button disabled={!has("plan")} onClick={() => void tried(async () => {
           fresh();
@@ -169,7 +170,8 @@ function Start() {
           await followed(await send<Job>("POST", `${base.value}/guidance`, { views: [{ lao_deg: 0, cra_deg: 0, name: "AP" }, { lao_deg: 90, cra_deg: 0, name: "lateral" }], seed, depth_mm: depth.value ? Number(depth.value) : null }));
         })}>Simulate two shots</button>
       </div>
-      <p class="quiet">Simulated shots show a patient and a needle that are off by an amount not told until the end.</p>
+      <p class="quiet">Simulated shots show a patient and a needle that are off by an amount not told until the end.</p></Editing>
+      {readOnly.value && !sessions.value.length && <p class="quiet">No shots are stored.</p>}
     </Section>
   );
 }
@@ -194,10 +196,10 @@ function Register({ session }: { session: Session }) {
   return (
     <Section title="Registration" aside={<span class={session.state === "registered" ? "good" : session.state === "refused" ? "blocker" : "quiet"}>{WORDS[session.state]}</span>}>
       {r && <p class={r.accepted ? "" : "blocker"}>{r.sentence}</p>}
-      <Choice label="Mark a landmark (helps where the start is far off)" value={name.value} options={known.map(([key]) => key)} empty="none"
+      <Editing><Choice label="Mark a landmark (helps where the start is far off)" value={name.value} options={known.map(([key]) => key)} empty="none"
         onChange={(v) => { name.value = v; picking.value = v || "tip"; }} />
       {marked.length > 0 && <p class="quiet">Marked: {marked.map((one) => `${one} (${Object.keys(landmarkClicks.value[one] ?? {}).length})`).join(", ")}</p>}
-      <button class={session.state === "shot" ? "primary" : ""} disabled={session.state === "registering"} onClick={register}>Register to the CT</button>
+      <button class={session.state === "shot" ? "primary" : ""} disabled={session.state === "registering"} onClick={register}>Register to the CT</button></Editing>
     </Section>
   );
 }

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { getJson, send } from "./api";
 import { about, caseId, cases, details, ended, go, take, tried, write } from "./station";
 import type { Job } from "./types";
-import { Choice, Drop, Field, Section, uploaded } from "./ui";
+import { Choice, Drop, Field, Section, uploaded, Editing } from "./ui";
 
 interface Inspection {
   verdict: string; code: string; message: string; modality: string; stacks: string[]; shape: number[]; spacing_mm: number[];
@@ -17,7 +17,7 @@ export function ImportStage() {
   return (
     <div class="page two-columns">
       <div><CaseList />{details.value && <SourceSheet />}</div>
-      <div><NewCase /><DemoCases /></div>
+      <Editing><div><NewCase /><DemoCases /></div></Editing>
     </div>
   );
 }

@@ -5,9 +5,9 @@ import { useEffect } from "preact/hooks";
 import { getJson, send } from "./api";
 import { Chart, Legend, type Series } from "./chart";
 import { useEdits } from "./edits";
-import { about, base, caseId, details, ended, go, has, take, tried, write } from "./station";
+import { about, base, caseId, details, ended, go, has, readOnly, take, tried, write } from "./station";
 import type { Job, Step } from "./types";
-import { Choice, Drop, Empty, Field, number, percent, placed, RunButton, Section, uploaded } from "./ui";
+import { Choice, Drop, Empty, Field, Form, number, percent, placed, RunButton, Section, uploaded, Editing } from "./ui";
 
 export function ReportStage() {
   const made = useSignal<string[]>([]);
@@ -28,11 +28,11 @@ export function ReportStage() {
           {has("report") && <p><a class="button" href={`${base.value}/report.pdf`} target="_blank" rel="noopener">PDF</a> <a class="button" href={`${base.value}/report.html`} target="_blank" rel="noopener">New tab</a></p>}
           {details.value?.stale.includes("report") && <p class="warning">Made from an older plan: write it again.</p>}
         </Section>
-        <Section title="Export">
+        <Editing><Section title="Export">
           <div class="row wrap">{formats.map((one) => <button key={one} disabled={!has("plan")} onClick={() => exported(one)}>{one === "slicer" ? "3D Slicer scene" : "DICOM SEG and SR"}</button>)}</div>
           <ul class="plain">{made.value.map((file) => <li key={file}><a href={`${base.value}/exports/${encodeURIComponent(file)}`} download>{file}</a></li>)}</ul>
-        </Section>
-        {(about.value?.archives.length ?? 0) > 0 && (
+        </Section></Editing>
+        {!readOnly.value && (about.value?.archives.length ?? 0) > 0 && (
           <Section title="Send">
             <Choice label="Archive" value={archive.value} options={about.value!.archives} empty="choose" onChange={(v) => { archive.value = v; }} />
             <button disabled={!archive.value} onClick={() => void tried(async () => take(await send<Job>("POST", `${base.value}/send`, { archive: archive.value })))}>Send to PACS</button>
@@ -101,34 +101,34 @@ export function ProcedureStage() {
             const waits = step.after.filter((key) => !done.has(key));
             return (
               <li key={step.key} class={step.done_at ? "done" : waits.length ? "waiting" : ""}>
-                <button class="tick" aria-pressed={!!step.done_at} disabled={!!one.closed_at} aria-label={`${step.words}${step.done_at ? `, done at ${clock(step.done_at)}` : ""}`}
+                <button class="tick" aria-pressed={!!step.done_at} disabled={!!one.closed_at || readOnly.value} aria-label={`${step.words}${step.done_at ? `, done at ${clock(step.done_at)}` : ""}`}
                   onClick={() => (step.done_at ? act("DELETE", `/steps/${step.key}`) : act("POST", `/steps/${step.key}`, { at: null, note: notes.value[step.key] ?? "" }))}>{step.done_at ? "✓" : ""}</button>
                 <div><strong>{step.words}</strong>{step.required && !step.done_at && <span class="tag">required</span>}
                   {step.done_at && <span class="quiet"> {clock(step.done_at)}{step.minutes_after_antibiotic !== null && step.key === "incision" && ` · ${step.minutes_after_antibiotic.toFixed(0)} min after the antibiotic`}</span>}
                   {step.note && <p dir="auto">{step.note}</p>}
                   {!step.done_at && waits.length > 0 && <p class="quiet">after: {waits.map((key) => one.steps.find((other) => other.key === key)?.words ?? key).join(", ")}</p>}
                 </div>
-                {!step.done_at && <input aria-label={`Note for ${step.words}`} placeholder="note" value={notes.value[step.key] ?? ""} onInput={(e) => { notes.value = { ...notes.value, [step.key]: e.currentTarget.value }; }} />}
+                {!step.done_at && !readOnly.value && <input aria-label={`Note for ${step.words}`} placeholder="note" value={notes.value[step.key] ?? ""} onInput={(e) => { notes.value = { ...notes.value, [step.key]: e.currentTarget.value }; }} />}
               </li>
             );
           })}
         </ol>
       </Section>
       <div>
-        <Section title="Details" aside={<div class="row"><button class="primary" disabled={!edits.dirty} onClick={() => void store()}>Store</button>{edits.dirty && <button onClick={edits.drop}>Drop</button>}</div>}>
-          <div class="facts">
+        <Section title="Details" aside={<Editing><div class="row"><button class="primary" disabled={!edits.dirty} onClick={() => void store()}>Store</button>{edits.dirty && <button onClick={edits.drop}>Drop</button>}</div></Editing>}>
+          <Form><div class="facts">
             {DETAILS.map(([key, words, kind]) => (
               <Answer key={key} label={words} kind={key === "approach" ? (about.value?.approaches ?? []).map((a) => a.name) : kind} value={d[key]}
                 onChange={(v) => edits.set({ ...d, [key]: v })} />
             ))}
           </div>
-          <Deposits value={(d["deposits"] as Record<string, unknown>[] | undefined) ?? []} onChange={(deposits) => edits.set({ ...d, deposits })} />
+          <Deposits value={(d["deposits"] as Record<string, unknown>[] | undefined) ?? []} onChange={(deposits) => edits.set({ ...d, deposits })} /></Form>
         </Section>
-        <Section title="Close">
+        <Editing><Section title="Close">
           <p class="quiet">Closing writes the record to the registry. It can be read afterwards, not changed.</p>
           {one.missing.length > 0 && !one.closed_at && <p>Not ticked yet: {one.missing.join(", ")}</p>}
           <button disabled={!!one.closed_at || edits.dirty} onClick={() => act("POST", "/close", {})}>Close the record</button>
-        </Section>
+        </Section></Editing>
       </div>
     </div>
   );
@@ -208,12 +208,11 @@ export function FollowUpStage() {
       </div>
       <div>
         <Section title="Appointments">
-          <Due one={one} reload={load} />
+          <Editing><Due one={one} reload={load} /></Editing>
           <table class="list"><thead><tr><th>When</th><th>Due</th><th>How</th><th>State</th></tr></thead><tbody>
             {one.schedule.map((s) => <tr key={s.name} class={s.state === "overdue" ? "warning" : ""}><td>{placed(s.name)} (day {s.day})</td><td>{s.due_on ?? "–"}</td><td>{s.contact}</td><td>{s.state}</td></tr>)}</tbody></table>
         </Section>
-        <PainEntry add={add} />
-        <ContactEntry add={add} />
+        <Editing><PainEntry add={add} /><ContactEntry add={add} /></Editing>
       </div>
     </div>
   );
@@ -264,9 +263,17 @@ function Entry({ title, words, fields, send: sent }: {
     return [key, kind === "number" ? Number(v) : kind === "yes/no" ? v === "yes" : v];
   }));
   const set = (key: string, v: string): void => { held.value = { ...held.value, [key]: v }; };
+  // What is typed while an entry is on its way belongs to the next one; a refused entry comes back.
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    const filled = held.value;
+    const entry = body();
+    held.value = {};
+    void sent(entry).then((well) => { if (!well) held.value = { ...filled, ...held.value }; });
+  };
   return (
     <Section title={title}>
-      <form class="facts" onSubmit={(event) => { event.preventDefault(); void sent(body()).then((well) => { if (well) held.value = {}; }); }}>
+      <form class="facts" onSubmit={submit}>
         {fields.map(([key, label, kind]) => (kind === "text" || kind === "number"
           ? <Field key={key} label={label} type={kind} step="any" value={held.value[key] ?? ""} onInput={(v) => set(key, v)} />
           : <Choice key={key} label={label} value={held.value[key] ?? ""} options={kind === "yes/no" ? ["yes", "no"] : "ranks" in kind ? kind.ranks : kind} empty="–" onChange={(v) => set(key, v)} />))}
@@ -279,7 +286,10 @@ function Entry({ title, words, fields, send: sent }: {
 function PainEntry({ add }: { add: Add }) {
   // What a score came after is told by its day where nobody says it: nothing after the procedure counts as baseline.
   const told = (body: Record<string, unknown>): Record<string, unknown> => (body["after"] ? body : { ...body, after: Number(body["day"] ?? 0) > 0 ? "sacroplasty" : "baseline" });
-  return <Entry title="Pain" words="Add" send={(body) => add("pain", told(body))} fields={[
+  const entered = (body: Record<string, unknown>): Promise<boolean> => tried(async () => {
+    if (body["day"] === undefined && !body["after"]) throw new Error("Say on which day it was, or what it came after: a score without either would count as baseline.");
+  }).then((well) => well && add("pain", told(body)));
+  return <Entry title="Pain" words="Add" send={entered} fields={[
     ["day", "Day after the procedure", "number"], ["nrs", "NRS 0 to 10 (open if only words)", "number"], ["words", "The patient's words", "text"], ["after", "After (left open: by the day)", "text"], ["on_walking", "On walking", "yes/no"]]} />;
 }
 
@@ -301,10 +311,10 @@ function Events({ list, add }: { list: Record<string, unknown>[]; add: Add }) {
           <li key={n}><strong dir="auto">{String(one["name"])}</strong>, day {String(one["days_after"] ?? "–")}{one["symptomatic"] ? ", symptomatic" : ""}
             {((one["grades"] ?? []) as Grade[]).map((g) => ` · ${g.scheme} ${g.year}: ${g.grade}`).join("")}</li>))}</ul>
       </Section>
-      <Entry title="New event" words="Add" send={(body) => add("events", body)} fields={[
+      <Editing><Entry title="New event" words="Add" send={(body) => add("events", body)} fields={[
         ["name", "What happened", "text"], ["therapy", "What was needed", { ranks: ["none", "observation", "minor therapy", "major therapy", "urgent"] }],
         ["sequelae", "What stays", { ranks: ["nothing", "mild", "severe", "death"] }], ["extra_hospital_hours", "Extra hours in hospital", "number"],
-        ["days_after", "Days after", "number"], ["symptomatic", "Symptomatic", "yes/no"]]} />
+        ["days_after", "Days after", "number"], ["symptomatic", "Symptomatic", "yes/no"]]} /></Editing>
     </>
   );
 }

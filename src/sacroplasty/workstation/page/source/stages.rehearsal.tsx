@@ -5,10 +5,11 @@ import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
 import { selectedPlan } from "./path-edit";
 import { OverlaySwitches, Radiograph } from "./radiograph";
-import { base, details, has, tried } from "./station";
+import { base, details, has, readOnly, tried } from "./station";
+import { StoredViews } from "./stages.views";
 import { exercise, TraineePanel, TraineePicture } from "./trainee";
 import type { ViewInfo } from "./types";
-import { number, placed, Section } from "./ui";
+import { number, placed, Section, Editing } from "./ui";
 
 interface Checkpoint { name: string; depth_mm: number; tip_mm: number[]; shows: string[]; breach: string; action: string }
 interface Rehearsal { checkpoints: Checkpoint[]; views: ViewInfo[]; dose: { placement_s: number; cement_s: number; air_kerma_mgy: number; sentence: string } }
@@ -17,6 +18,7 @@ const rehearsal = signal<Rehearsal | null>(null);
 const step = signal(0);
 export function RehearsalPicture() {
   const r = rehearsal.value;
+  if (readOnly.value) return <StoredViews />;
   if (exercise.value) return <TraineePicture />;
   if (!r) return <p class="quiet pad">Plan an approach first; the rehearsal follows its needle.</p>;
   const stop = r.checkpoints[step.value];
@@ -43,7 +45,7 @@ export function RehearsalStage() {
   const r = rehearsal.value;
   const stop = r?.checkpoints[step.value];
   // The steps would tell the trainee what the pictures should.
-  if (exercise.value) return <TraineePanel />;
+  if (exercise.value && !readOnly.value) return <TraineePanel />;
   return (
     <>
       <Section title="Step by step">
@@ -68,8 +70,8 @@ export function RehearsalStage() {
         {stop.breach && <p class="warning"><strong>A breach would look like:</strong> {stop.breach}</p>}
       </Section>}
       {r && <Section title="Dose, estimated"><p class="quiet">{r.dose.sentence}</p></Section>}
-      <TraineePanel />
-      <Section title="Outlines"><OverlaySwitches /></Section>
+      <Editing><TraineePanel /><Section title="Outlines"><OverlaySwitches /></Section></Editing>
+      {readOnly.value && <p class="quiet pad">The pictures are the stored ones, with the needle at its target.</p>}
     </>
   );
 }

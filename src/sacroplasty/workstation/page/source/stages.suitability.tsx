@@ -4,8 +4,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
 import { useEdits } from "./edits";
-import { about, base, details, has, tried, write } from "./station";
-import { Choice, Field, Section, WithReason } from "./ui";
+import { about, base, details, has, readOnly, tried, write } from "./station";
+import { Choice, Field, Form, Section, WithReason, Editing } from "./ui";
 
 type Fact = string | number | boolean | null | string[] | { [key: string]: Fact } | Fact[];
 interface Facts { revision: number; facts: Record<string, Fact>; override: { reason: string; by: string; when: string } | null }
@@ -45,18 +45,18 @@ export function SuitabilityStage() {
   return (
     <div class="page two-columns">
       <div>
-        <Section title="What is known about the patient" aside={<div class="row">
+        <Section title="What is known about the patient" aside={<Editing><div class="row">
           <button class="primary" disabled={!edits.dirty} onClick={() => void store()}>Store</button>
-          {edits.dirty && <button onClick={edits.drop}>Drop</button>}</div>}>
+          {edits.dirty && <button onClick={edits.drop}>Drop</button>}</div></Editing>}>
           <p class="quiet">Leave open what is not known: it becomes a question, never a guess.</p>
-          {f && FORM.map(([group, fields]) => (
+          <Form>{f && FORM.map(([group, fields]) => (
             <fieldset key={group} class="facts"><legend>{group}</legend>
               {fields.map(([path, label, kind]) => (
                 <FactField key={path} label={label} kind={kind} value={factAt(f, path.split("."))} onChange={(v) => change(path.split("."), v)} />
               ))}
             </fieldset>
           ))}
-          {f && <PriorTherapies list={(f["prior"] ?? []) as unknown as Prior[]} onChange={(v) => change(["prior"], v)} />}
+          {f && <PriorTherapies list={(f["prior"] ?? []) as unknown as Prior[]} onChange={(v) => change(["prior"], v)} />}</Form>
         </Section>
       </div>
       <div>{sheet.value ? <Judged sheet={sheet.value} reload={load} /> : <p class="quiet pad">{has("lesion") ? "The sheet is being written …" : "The sheet needs a lesion."}</p>}</div>
@@ -156,8 +156,8 @@ function Judged({ sheet, reload }: { sheet: Sheet; reload: () => Promise<boolean
         {sheet.reasons.filter((one) => !sheet.questions.includes(one)).map((one) => <p key={one}>{one}</p>)}
         {sheet.questions.length > 0 && sheet.reasons.every((one) => sheet.questions.includes(one)) && <p>{sheet.questions.length} questions are open.</p>}
         {sheet.override && <p class="warning"><strong>Overridden</strong> by <span dir="auto">{sheet.override.by}</span> on {sheet.override.when}: <span dir="auto">{sheet.override.reason}</span>{" "}
-          <button class="link" onClick={() => override(null)}>withdraw</button></p>}
-        {!sheet.override && sheet.verdict !== "judged suitable" && (
+          <Editing><button class="link" onClick={() => override(null)}>withdraw</button></Editing></p>}
+        {!readOnly.value && !sheet.override && sheet.verdict !== "judged suitable" && (
           <>
             <Field label="Who decides" value={by.value} onInput={(v) => { by.value = v; }} />
             <WithReason words="Record an override" label="Reason (stays beside the judgement)" disabled={!by.value.trim()}

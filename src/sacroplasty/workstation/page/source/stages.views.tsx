@@ -5,9 +5,9 @@ import { useEffect } from "preact/hooks";
 import { getJson } from "./api";
 import { draft, selectedPlan } from "./path-edit";
 import { OverlaySwitches, Radiograph, type Shot } from "./radiograph";
-import { about, base, details, has, tried } from "./station";
+import { about, base, details, has, readOnly, tried } from "./station";
 import type { ShotInfo, ViewInfo } from "./types";
-import { Choice, number, RunButton, Section, Slider } from "./ui";
+import { Choice, Empty, number, RunButton, Section, Slider, Editing } from "./ui";
 import * as viewer from "./viewer";
 
 export const views = signal<ViewInfo[]>([]);
@@ -37,6 +37,7 @@ const LIMITS = { lao: 180, cra: 85 };
 
 export function ViewsPicture() {
   const { lao_deg, cra_deg, carm, patient_position, bone_white } = arm.value;
+  if (readOnly.value) return <div class="shots one"><StoredView one={views.value.find(standsAt) ?? views.value[0]} pane="Stored view" /></div>;
   return (
     <div class="one-shot">
       <Radiograph shot={{ lao_deg, cra_deg, carm, patient_position, bone_white, size: 256, ...needleOf() }} words="Virtual C-arm" onShot={(info) => { shown.value = info; }} />
@@ -44,6 +45,26 @@ export function ViewsPicture() {
     </div>
   );
 }
+
+/** A view as its picture lies in the case, letters, angles and notice in its pixels. */
+export function StoredView({ one, pane }: { one: ViewInfo | undefined; pane: string }) {
+  return (
+    <figure class="pane radiograph" data-pane={pane} data-angles={one?.angles_label ?? ""}>
+      <div class="shot">{one && <img src={one.url} alt={`Simulated radiograph, ${one.angles_label}`} draggable={false} />}</div>
+      {!one && <p class="quiet">No picture of this view is stored.</p>}
+      <figcaption>{one ? `${one.name} · as stored` : pane}</figcaption>
+    </figure>
+  );
+}
+
+/** The first four stored pictures beside each other. */
+export function StoredViews() {
+  if (!views.value.length) return <Empty words="No view is stored, and this server computes none." />;
+  return <div class="shots">{views.value.slice(0, 4).map((one) => <StoredView key={one.number} one={one} pane={one.name} />)}</div>;
+}
+
+/** The C-arm stands as in a stored view. */
+const standsAt = (one: ViewInfo): boolean => Math.abs(one.lao_deg - arm.value.lao_deg) < 0.5 && Math.abs(one.cra_deg - arm.value.cra_deg) < 0.5;
 
 /** Which side of the patient is on the viewer's left, seen from the foot of the table, and what is at its head end. */
 const LYING: Record<string, [string, string, string, string]> = {
@@ -94,33 +115,33 @@ export function ViewsStage() {
   const info = shown.value;
   return (
     <>
-      <Section title="C-arm" aside={<span class="angles">{info?.angles_label ?? ""}</span>}>
+      <Editing><Section title="C-arm" aside={<span class="angles">{info?.angles_label ?? ""}</span>}>
         <Slider label={arm.value.lao_deg >= 0 ? "LAO" : "RAO"} value={Math.round(arm.value.lao_deg)} low={-LIMITS.lao} high={LIMITS.lao} step={1} unit="°" words={`${Math.abs(arm.value.lao_deg).toFixed(0)}° ${arm.value.lao_deg >= 0 ? "LAO" : "RAO"}`} onInput={(lao_deg) => set({ lao_deg })} />
         <Slider label={arm.value.cra_deg >= 0 ? "CRA" : "CAU"} value={Math.round(arm.value.cra_deg)} low={-LIMITS.cra} high={LIMITS.cra} step={1} unit="°" words={`${Math.abs(arm.value.cra_deg).toFixed(0)}° ${arm.value.cra_deg >= 0 ? "CRA" : "CAU"}`} onInput={(cra_deg) => set({ cra_deg })} />
         <p>{info?.tilt_words}</p>
         {info && <p class={info.reach.possible ? "quiet" : "warning"} role="status">
           {info.reach.possible ? `Within reach; gap to the patient ${number(info.reach.gap_mm, 0, "mm")}` : `Out of reach: ${info.reach.reason}`}</p>}
-      </Section>
+      </Section></Editing>
       <Section title="Standard views">
         <div class="row wrap">
           {views.value.map((one) => (
-            <button key={one.number} title={`${one.purpose} · ${one.angles_label}`} aria-pressed={Math.abs(one.lao_deg - arm.value.lao_deg) < 0.5 && Math.abs(one.cra_deg - arm.value.cra_deg) < 0.5}
+            <button key={one.number} title={`${one.purpose} · ${one.angles_label}`} aria-pressed={standsAt(one)}
               onClick={() => set({ lao_deg: one.lao_deg, cra_deg: one.cra_deg })}>{one.name}</button>
           ))}
-          <button disabled={!viewer.path.value} onClick={entryView}>Bull's-eye</button>
-          <button onClick={() => set({ lao_deg: 0, cra_deg: 0 })}>0 / 0</button>
+          <Editing><button disabled={!viewer.path.value} onClick={entryView}>Bull's-eye</button>
+            <button onClick={() => set({ lao_deg: 0, cra_deg: 0 })}>0 / 0</button></Editing>
         </div>
         {views.value.map((one) => <p key={one.number} class="view-line"><strong>{one.name}</strong> {one.angles_label}<br /><span class="quiet">{one.purpose}{(one.visibility ?? []).some((v) => v.seen !== "not seen") && ` · seen: ${(one.visibility ?? []).filter((v) => v.seen !== "not seen").map((v) => v.structure + (v.seen === "faint" ? " (faint)" : "")).join(", ")}`}</span></p>)}
         {!has("views") && <RunButton name="views" words="Choose the views" needs={["plan"]} primary />}
       </Section>
-      <Section title="Machine and picture">
+      <Editing><Section title="Machine and picture">
         <div class="row">
           <Choice label="C-arm" value={arm.value.carm} options={about.value?.carms ?? []} onChange={(carm) => set({ carm })} />
           <Choice label="Position" value={arm.value.patient_position} options={(about.value?.patient_positions ?? []).map((p) => p.code)} onChange={(patient_position) => set({ patient_position })} />
         </div>
         <label class="check"><input type="checkbox" checked={arm.value.bone_white} onChange={() => set({ bone_white: !arm.value.bone_white })} /><span>Bone white</span></label>
         <OverlaySwitches />
-      </Section>
+      </Section></Editing>
     </>
   );
 }

@@ -26,6 +26,8 @@ export const surfaces = signal<SurfaceInfo[]>([]);
 /** A message that stays until it is put away. */
 export const notice = signal<{ kind: "refused" | "conflict" | "said"; text: string } | null>(null);
 export const connected = signal(true);
+/** The server only shows cases: the page offers nothing that it would refuse. */
+export const readOnly = computed(() => about.value?.read_only ?? false);
 
 export const base = computed(() => `/api/cases/${encodeURIComponent(caseId.value ?? "")}`);
 export const revision = computed(() => details.value?.revision ?? 0);

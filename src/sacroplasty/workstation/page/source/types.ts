@@ -17,6 +17,8 @@ export interface About {
   schedules: Record<string, { name: string; day: number }[]>;
   choices: Record<string, string[]>;
   demo_cases: string[]; archives: string[]; folders: string[];
+  /** The server only shows what is stored: nothing is changed, computed or sent. */
+  read_only: boolean;
 }
 
 export interface Finding {

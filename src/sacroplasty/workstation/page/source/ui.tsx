@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
 import { send } from "./api";
-import { has, runningJob, tried, write } from "./station";
+import { has, readOnly, runningJob, tried, write } from "./station";
 import type { Finding } from "./types";
 import { goTo } from "./viewer";
 
@@ -72,6 +72,7 @@ export function RunButton({ name, words, parameters = {}, needs = [], primary = 
 }) {
   const missing = needs.filter((one) => !has(one));
   const busy = runningJob.value !== null;
+  if (readOnly.value) return null;
   const why = missing.length ? `Needs ${missing.join(", ")} first` : busy ? "A job is running on this case" : "";
   return (
     <button class={primary ? "primary" : ""} disabled={!!why} title={why}
@@ -127,6 +128,7 @@ export function WithReason({ words, label, onDone, disabled = false }: {
 }) {
   const open = useSignal(false);
   const reason = useSignal("");
+  if (readOnly.value) return null;
   if (!open.value) return <button disabled={disabled} onClick={() => { open.value = true; }}>{words}</button>;
   return (
     <form class="reason" onSubmit={(event) => {
@@ -153,8 +155,19 @@ export async function uploaded(files: FileList, said: (n: number) => void = () =
   return upload;
 }
 
+/** What is only there to change a case, compute or send: away where the server only shows. */
+export function Editing({ children }: { children: ComponentChildren }) {
+  return readOnly.value ? null : <>{children}</>;
+}
+
+/** A form as it is filled in; where the server only shows, it can be read and not changed. */
+export function Form({ children }: { children: ComponentChildren }) {
+  return <fieldset class="plain-form" disabled={readOnly.value}>{children}</fieldset>;
+}
+
 /** A place for files that starts `work` with what was chosen. */
 export function Drop({ words, work }: { words: string; work: (files: FileList) => Promise<unknown> }) {
+  if (readOnly.value) return null;
   return (
     <label class="drop small"><input type="file" multiple onChange={(event) => {
       const { files } = event.currentTarget;

@@ -28,7 +28,9 @@ export const ct = signal<Image3D | null>(null);
 export const ctLevel = signal<{ shown: number; finest: number } | null>(null);
 export const ctRange = signal<[number, number]>([-1024, 3071]);
 export const labelImage = signal<Image3D | null>(null);
+/** The treated lesion, and the others. */
 export const lesionImage = signal<Image3D | null>(null);
+export const otherLesions = signal<readonly Image3D[]>([]);
 export const otherImage = signal<{ image: Image3D; low: number; high: number } | null>(null);
 /** Injected mL at which each voxel filled, in hundredths, 0 where never. */
 export const arrivalImage = signal<Image3D | null>(null);
@@ -178,6 +180,7 @@ export async function loadImages(list: readonly ImageInfo[]): Promise<void> {
   if (fresh) batch(() => {
     ct.value = labelImage.value = lesionImage.value = arrivalImage.value = null;
     otherImage.value = ctLevel.value = null;
+    otherLesions.value = [];
     fused.value = { ...fused.peek(), name: "" };
   });
   try {
@@ -201,6 +204,8 @@ export async function loadImages(list: readonly ImageInfo[]): Promise<void> {
       });
     }
     await loadOverlays(image, signal);
+    const others = list.filter((one) => one.kind === "lesion" && one.name !== "lesion-1");
+    otherLesions.value = await Promise.all(others.map((one) => fetched(one, one.levels[0]!, signal)));
     if (!fresh && ctLevel.value?.shown === finest) return;
     for (const level of levels.filter((one) => one.level < (ctLevel.peek()?.shown ?? Infinity))) {
       const finer = await fetched(info, level, signal);
