@@ -29,7 +29,7 @@ def signed_volume(mask: Mask, grid: Grid, *, cubic: bool = True) -> FloatArray:
     """Signed distance of a mask at the voxel centres of a finer grid, clipped to ±12 mm; thick slices are interpolated
     in shape and not in grey steps. Outside the mask's grid it is -12. `cubic` is smoother and costs more.
     """
-    box = mask.grid.box_around(mask.points_mm(), margin_mm=CLIP_MM + max(mask.grid.spacing_mm))
+    box = mask.grid.box_around(mask.corners_mm(), margin_mm=CLIP_MM + max(mask.grid.spacing_mm))
     crop = mask.cropped(box)
     clipped = np.clip(signed_distance(crop.array, crop.grid.spacing_mm), -CLIP_MM, CLIP_MM)
     order = 3 if cubic and max(crop.grid.spacing_mm) > CUBIC_FROM * min(grid.spacing_mm) else 1
@@ -54,7 +54,7 @@ def refined_labels(labels: LabelMap, grid: Grid) -> LabelMap:
         mask = Mask(labels.array == value, labels.grid)
         if mask.is_empty():
             continue
-        box = grid.box_around(mask.points_mm(), margin_mm=max(labels.grid.spacing_mm))
+        box = grid.box_around(mask.corners_mm(), margin_mm=max(labels.grid.spacing_mm))
         signed = signed_volume(mask, grid.cropped(box), cubic=labels.names[value] == "sacrum")
         wins = signed > best[box]
         best[box][wins] = signed[wins]

@@ -27,12 +27,17 @@ def _pulled(
     """Values of `array` on `source` interpolated at the voxel centres of `target`."""
     _require_one_frame(source, target)
     source_from_target = (source.voxel_from_patient @ target.patient_from_voxel).matrix
-    linear = source_from_target[:3, :3]
-    diagonal = np.diag(np.diag(linear))
-    matrix = np.diag(diagonal) if np.allclose(linear, diagonal, atol=1e-12) else linear
+    values = np.asarray(array, dtype=np.float32)
+    if order == 1:
+        from sacroplasty.space import linear  # here: this room is imported by everything, numba is slow to import
+
+        return linear.pulled(values, source_from_target, target.shape, outside)
+    across = source_from_target[:3, :3]
+    diagonal = np.diag(np.diag(across))
+    matrix = np.diag(diagonal) if np.allclose(across, diagonal, atol=1e-12) else across
     return np.asarray(
         ndimage.affine_transform(
-            np.asarray(array, dtype=np.float32),
+            values,
             matrix,
             offset=source_from_target[:3, 3],
             output_shape=target.shape,
@@ -90,9 +95,13 @@ class Volume:
     def sampled(self, points_mm: npt.ArrayLike, order: int = 1, outside: float = -1024.0) -> npt.NDArray[np.float32]:
         """Values at positions (..., 3) in LPS mm; `outside` beyond the grid."""
         points = np.asarray(points_mm, dtype=np.float64)
-        index = self.grid.voxel_from_patient.points(points.reshape(-1, 3)).T
+        index = self.grid.voxel_from_patient.points(points.reshape(-1, 3))
+        if order == 1:
+            from sacroplasty.space import linear
+
+            return linear.sampled(np.asarray(self.array, np.float32), index, outside).reshape(points.shape[:-1])
         source = self.array if order == 0 else np.asarray(self.array, dtype=np.float32)
-        values = ndimage.map_coordinates(source, index, order=order, mode="constant", cval=outside)
+        values = ndimage.map_coordinates(source, index.T, order=order, mode="constant", cval=outside)
         return np.asarray(values, dtype=np.float32).reshape(points.shape[:-1])
 
 
@@ -125,6 +134,12 @@ class Mask:
     def points_mm(self) -> Points:
         """Centres (n, 3) of the true voxels, LPS mm."""
         return self.grid.patient_from_voxel.points(np.argwhere(self.array))
+
+    def corners_mm(self) -> Points:
+        """Corners (8, 3), LPS mm, of the box along the voxel axes that holds the true voxels' centres; needs any."""
+        spans = [np.flatnonzero(self.array.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]] for axis in range(3)]
+        corners = np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3)
+        return self.grid.patient_from_voxel.points(corners)
 
     def centroid_mm(self) -> Points:
         """Mean position of the true voxels, LPS mm; AnatomyError where empty."""

@@ -1,0 +1,15 @@
+"""What every room's tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sacroplasty.space import Grid, Volume
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interpolation_is_compiled() -> None:
+    """Before Hypothesis times its first example, which would take the compilation for slowness."""
+    volume = Volume(np.zeros((2, 2, 2), np.float32), Grid.from_affine((2, 2, 2), np.eye(4)))
+    volume.resampled(volume.grid).sampled(volume.grid.centres_mm())
