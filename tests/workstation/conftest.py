@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -21,6 +22,7 @@ from sacroplasty.workstation.app import app
 from sacroplasty.workstation.guard import COOKIE, Session
 from sacroplasty.workstation.station import Setup
 from tests.approach import toy
+from tests.workstation.desk import Desk
 
 PORT = 8123
 HOSTILE = '<script>window.__xss=1</script>"><img src=x onerror=alert(1)> 천골 骶骨 Größe ../../x'
@@ -105,3 +107,11 @@ def reading(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def revision(client: TestClient, case: str = "toy") -> dict[str, str]:
     """The header of a write on the case as it is now."""
     return {"If-Match": client.get(f"/api/cases/{case}").headers["etag"]}
+
+
+@pytest.fixture
+def page(desk: Desk) -> Iterator[Any]:
+    """The page of the module's desk; a test that leaves an error in the console fails."""
+    desk.troubles.clear()
+    yield desk.page
+    assert desk.troubles == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,3 +126,15 @@ def colours(page: Any, pane: str) -> int:
 def focus(page: Any) -> list[float]:
     words = page.inner_text("[data-hu]")
     return [float(number) for number in words.split(" mm")[0].split(",")]
+
+
+def told_pain(page: Any, told: Iterable[tuple[str, str, str]]) -> None:
+    """Days, scores and words entered on the open follow-up page, each listed, and drawn in a chart."""
+    until(lambda: page.get_by_label("NRS 0 to 10").count(), "the form")
+    for day, nrs, words in told:
+        page.get_by_label("Day after the procedure", exact=True).first.fill(day)
+        page.get_by_label("NRS 0 to 10").fill(nrs)
+        page.get_by_label("The patient's words").fill(words)
+        page.locator("section", has_text="Pain").get_by_role("button", name="Add").first.click()
+        until(lambda words=words: words in page.inner_text("main"), f"{words} is listed")
+    until(lambda: page.locator("svg.chart polyline").count() >= 1, "a chart")

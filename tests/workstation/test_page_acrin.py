@@ -23,7 +23,17 @@ from sacroplasty.io import read_ct, write_nifti
 from sacroplasty.space import Grid, Volume
 from sacroplasty.workflow import load_case
 from tests.data import real
-from tests.workstation.desk import IN_BROWSER, JOB_PATIENCE_S, Desk, at_desk, colours, focus, painted, until
+from tests.workstation.desk import (
+    IN_BROWSER,
+    JOB_PATIENCE_S,
+    Desk,
+    at_desk,
+    colours,
+    focus,
+    painted,
+    told_pain,
+    until,
+)
 from tests.workstation.test_work import true_clicks
 
 pytestmark = [*IN_BROWSER, pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -390,14 +400,7 @@ def recorded(way: Way) -> None:
 def followed(way: Way) -> None:
     page = way.page
     way.stage("Follow-up")
-    until(lambda: page.get_by_label("NRS 0 to 10").count(), "the form")
-    for day, nrs, words in (("-2", "8", "stechend"), ("1", "3", "덜 아픔"), ("30", "2", "轻微")):
-        page.get_by_label("Day after the procedure", exact=True).first.fill(day)
-        page.get_by_label("NRS 0 to 10").fill(nrs)
-        page.get_by_label("The patient's words").fill(words)
-        page.locator("section", has_text="Pain").get_by_role("button", name="Add").first.click()
-        until(lambda words=words: words in page.inner_text("main"), f"{words} is listed")
-    until(lambda: page.locator("svg.chart polyline").count() >= 1, "a chart")
+    told_pain(page, (("-2", "8", "stechend"), ("1", "3", "덜 아픔"), ("30", "2", "轻微")))
     way.pictured("14_follow_up")
     way.stage("Cohort")
     row = until(lambda: (found := page.locator("tr", has_text="acrin")).count() and found.inner_text(), "its row")

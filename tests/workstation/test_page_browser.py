@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 
 from tests.workstation.conftest import HOSTILE
-from tests.workstation.desk import IN_BROWSER, JOB_PATIENCE_S, STAGES, Desk, at_desk, colours, focus, painted, until
+from tests.workstation.desk import (
+    IN_BROWSER,
+    JOB_PATIENCE_S,
+    STAGES,
+    Desk,
+    at_desk,
+    colours,
+    focus,
+    painted,
+    told_pain,
+    until,
+)
 
 pytestmark = IN_BROWSER
 
@@ -24,14 +35,6 @@ def desk(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     shutil.copytree(template, root)
     with at_desk(root) as one:
         yield one
-
-
-@pytest.fixture
-def page(desk: Desk) -> Iterator[Any]:
-    """The desk's page; a test that left an error in the console fails."""
-    desk.troubles.clear()
-    yield desk.page
-    assert desk.troubles == []
 
 
 def test_the_four_panes_are_painted_and_nobody_else_is_asked(desk: Desk, page: Any) -> None:
@@ -251,14 +254,7 @@ def test_contrast_before_the_stylet_is_out_is_refused_in_one_sentence(desk: Desk
 
 def test_pain_told_is_drawn_with_its_words(desk: Desk, page: Any) -> None:
     desk.go("follow-up")
-    until(lambda: page.get_by_label("NRS 0 to 10").count(), "the form")
-    for day, nrs, words in (("-7", "10", "전기 충격"), ("1", "2", "kaum Schmerz")):
-        page.get_by_label("Day after the procedure", exact=True).first.fill(day)
-        page.get_by_label("NRS 0 to 10").fill(nrs)
-        page.get_by_label("The patient's words").fill(words)
-        page.locator("section", has_text="Pain").get_by_role("button", name="Add").first.click()
-        until(lambda words=words: words in page.inner_text("main"), f"{words} is listed")
-    until(lambda: page.locator("svg.chart polyline").count() >= 1, "a chart")
+    told_pain(page, (("-7", "10", "전기 충격"), ("1", "2", "kaum Schmerz")))
 
 
 def test_a_change_made_elsewhere_is_never_overwritten(desk: Desk, page: Any) -> None:

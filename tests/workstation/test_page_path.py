@@ -47,13 +47,6 @@ def desk(place: Path) -> Iterator[Desk]:
         yield one
 
 
-@pytest.fixture
-def page(desk: Desk) -> Iterator[Any]:
-    desk.troubles.clear()
-    yield desk.page
-    assert desk.troubles == []
-
-
 def content(folder: Path) -> str:
     """A digest of every file of a case."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -35,13 +35,6 @@ def desk(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield one
 
 
-@pytest.fixture
-def page(desk: Desk) -> Iterator[Any]:
-    desk.troubles.clear()
-    yield desk.page
-    assert desk.troubles == []
-
-
 def caption(page: Any, pane: str = "axial") -> str:
     return page.get_attribute(f'[data-pane="{pane}"] canvas', "data-caption") or ""
 
