@@ -19,7 +19,13 @@ from sacroplasty.errors import GeometryError, InputError
 from sacroplasty.io import read_labels, read_mask, read_series, read_structures
 from sacroplasty.lesion import Lesion, LesionKind
 from sacroplasty.plan import Approach, Clearance, Injection, Level, Needle, NeedlePlan, Plan, Side, Trajectory
-from sacroplasty.report.dicom_export import encapsulated_pdf, measurement_report, secondary_capture, segmentation
+from sacroplasty.report.dicom_export import (
+    code_of,
+    encapsulated_pdf,
+    measurement_report,
+    secondary_capture,
+    segmentation,
+)
 from sacroplasty.report.dicom_source import Identity, ct_series, saved, source_series
 from sacroplasty.report.dicom_structures import structure_set
 from sacroplasty.space import Grid, LabelMap, Mask, Volume
@@ -128,6 +134,16 @@ def test_report_holds_the_needle_as_a_polyline(tmp_path: Path) -> None:
     assert "POLYLINE" in text
     assert "needle 1: trans-sacroiliac right" in text
     assert "RESEARCH" in str(pydicom.dcmread(path).SeriesDescription)
+
+
+def test_no_two_measures_share_a_code() -> None:
+    walls = ("sacral_canal", "s1_anterior_foramen_left", "s1_anterior_foramen_right", "s1_posterior_foramen_left")
+    stems = [f"clearance_{wall}" for wall in walls] + ["depth_skin_to_bone", "depth_skin_to_target", "volume", "length"]
+    found = [code_of(stem) for stem in stems]
+    assert len(set(found)) == len(stems)
+    assert all(len(code) <= 16 and code == code.upper() for code in found)
+    assert found == [code_of(stem) for stem in stems]
+    assert code_of("volume") == "SAC-VOLUME"
 
 
 def test_picture_and_pdf_are_opened_by_dcmtk(tmp_path: Path) -> None:

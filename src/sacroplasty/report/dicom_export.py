@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -118,6 +119,8 @@ def _description(number: int, name: str) -> hd.seg.SegmentDescription:
     return described
 
 
+# Of the 16 characters that DICOM gives a code value, four are the prefix.
+CODE_LETTERS, DIGEST_LETTERS = 12, 5
 _UNITS = {
     name: CodedConcept(code, "UCUM", meaning)
     for name, code, meaning in (
@@ -131,6 +134,13 @@ _UNITS = {
 }
 
 
+def code_of(stem: str) -> str:
+    """A code value (at most 16 characters) of a measure's name; a long one ends in a digest, so that none is shared."""
+    if len(stem) > CODE_LETTERS:
+        stem = stem[: CODE_LETTERS - DIGEST_LETTERS] + hashlib.sha256(stem.encode()).hexdigest()[:DIGEST_LETTERS]
+    return f"SAC-{stem}".upper()
+
+
 def _measure(name: str, value: float) -> hd.sr.Measurement | None:
     """A named number whose name ends in its unit; None where it has no unit that DICOM knows or is not measurable."""
     stem, _, unit = name.rpartition("_")
@@ -138,7 +148,7 @@ def _measure(name: str, value: float) -> hd.sr.Measurement | None:
         return None
     known = {"mm": _SCT.Length, "deg": _SCT.Angle, "ml": _SCT.Volume}
     meaning = stem.replace("_", " ")[:64]
-    concept = CodedConcept(f"SAC-{stem[:12]}".upper(), "99SACRO", meaning)
+    concept = CodedConcept(code_of(stem), "99SACRO", meaning)
     if unit in known and stem in {"length", "angle", "volume"}:
         concept = known[unit]
     return hd.sr.Measurement(name=concept, value=round(float(value), 3), unit=_UNITS[unit])
