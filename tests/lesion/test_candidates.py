@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sacroplasty.case import Case
 from sacroplasty.errors import InputError
-from sacroplasty.lesion import LesionKind, find_lesions
+from sacroplasty.lesion import LesionKind, PatientFacts, find_lesions
 from sacroplasty.lesion.reference import age_range_hu
 from sacroplasty.plan import Level
 from sacroplasty.space import Volume
+from sacroplasty.workflow import stage
+from sacroplasty.workflow.parameters import LesionParameters
 from tests.lesion.toy import ball, with_values
 
 
@@ -84,3 +87,13 @@ def test_the_range_of_an_age_narrows_that_of_all_adults():
 def test_an_impossible_age_is_refused():
     with pytest.raises(InputError, match="between 0 and 120"):
         age_range_hu(130)
+
+
+def test_a_case_is_searched_with_its_patients_age(loaf):
+    ct, anatomy = loaf
+    pale = levels_set(ct, anatomy, {"S1": 110.0, "S2": 110.0, "S3": 110.0, "S4": 110.0, "S5": 110.0})
+    young, old = (Case("toy", pale, anatomy=anatomy, facts=PatientFacts(age_years=age)) for age in (20.0, 85.0))
+    search = stage("lesion").run
+    assert search(young, LesionParameters(), lambda *_: None)[0].main_level is Level.S1
+    with pytest.raises(InputError, match="No lesion stands out"):
+        search(old, LesionParameters(), lambda *_: None)
