@@ -177,7 +177,7 @@ def _bleeding(facts: PatientFacts) -> Iterator[Statement]:
     blood, limit = facts.blood, evidence("suitability.inr_high_risk")
     lower = limit.low if limit.low is not None else limit.value
     platelets = value("suitability.platelets_high_risk")
-    keys = ("suitability.inr_high_risk", "suitability.platelets_high_risk", "assumptions.bleeding_risk_high")
+    keys = ("suitability.inr_high_risk", "suitability.platelets_high_risk", "suitability.bleeding_risk_high")
     if blood.inr is None or blood.platelets_10e9_l is None:
         text = f"INR and platelets: at most {limit.value:g} and at least {platelets:g} x 10^9/L are wanted"
         yield Statement("bleeding", Bearing.ASK, "coagulation-unknown", text, keys)
