@@ -202,3 +202,43 @@ def test_a_gap_no_wider_than_a_slice_is_not_called_a_hole(loaf):
     coarse = {w.name: w for w in walls_of(region, mask.array[region.box])}["ventral"]
     assert coarse.integrity is Integrity.UNCLEAR
     assert coarse.breach_area_mm2 == 0
+
+
+def thick(ct: Volume, together: int) -> Volume:
+    """The scan with that many slices averaged into one."""
+    number = ct.array.shape[2] // together
+    array = ct.array[:, :, : number * together].reshape(*ct.array.shape[:2], number, together).mean(axis=3)
+    affine = np.array(ct.grid.affine_lps)
+    affine[:3, 3] += affine[:3, 2] * (together - 1) / 2
+    affine[:3, 2] *= together
+    return Volume(array, Grid.from_affine(array.shape, affine, ct.grid.frame_of_reference_uid))
+
+
+def test_what_a_thick_slice_averages_with_the_outside_is_no_marrow(loaf):
+    ct, anatomy = loaf
+    fine, coarse = region_of(ct, anatomy), region_of(thick(ct, 5), anatomy)
+    assert fine.slice_steps == ()
+    assert fine.clear_depth_mm is fine.depth_mm
+    assert coarse.slice_steps == ((0, 0, 1), (0, 0, 2))
+    below_top, beside = anatomy.labels.grid.voxel_from_patient.points([(0.0, 12.0, -4.5), (-40.5, 18.0, -50.0)])
+    for point, less in ((below_top, 2.0), (beside, 0.0)):
+        place = tuple(np.rint(point).astype(int) - [side.start for side in coarse.box])
+        assert coarse.depth_mm[place] - coarse.clear_depth_mm[place] == pytest.approx(less)
+
+
+@pytest.mark.parametrize("hu", [45.0, 480.0])
+def test_one_click_on_thick_slices_keeps_the_volume(loaf, hu):
+    ct, anatomy = loaf
+    truth = ball(anatomy, (0.0, 10.0, -12.0), 8.0).array & bone(anatomy)
+    found = lesion_from_click(thick(with_values(ct, truth, hu), 4), anatomy, (1.0, 10.0, -12.0))
+    assert found.mask.array.sum() == pytest.approx(truth.sum(), rel=0.2)
+
+
+def test_a_thin_wall_is_held_against_cortex_that_faces_the_same_way(loaf):
+    """The canal's front wall is thin all along: that is how it is built there, not a hole."""
+    ct, anatomy = loaf
+    _, y, _ = np.moveaxis(anatomy.labels.grid.centres_mm(), -1, 0)
+    near_canal = ndimage.distance_transform_edt(~np.isin(anatomy.labels.array, (10,))) <= 2.5
+    thin = with_values(ct, near_canal & bone(anatomy) & (y < 24.0), 150.0)
+    walls = {w.name: w for w in assess_walls(thin, anatomy, ball(anatomy, (0.0, 13.0, -50.0), 6.0))}
+    assert walls["canal"].integrity is not Integrity.BREACHED

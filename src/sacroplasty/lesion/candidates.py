@@ -11,7 +11,7 @@ from scipy import ndimage
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import value
 from sacroplasty.lesion.density import MAD_TO_SD
-from sacroplasty.lesion.extent import lesion_in
+from sacroplasty.lesion.extent import lesions_in
 from sacroplasty.lesion.growth import averaged, opened
 from sacroplasty.lesion.lesion import Lesion
 from sacroplasty.lesion.reference import Reference, reference_of
@@ -40,7 +40,7 @@ def find_lesions(ct: Volume, anatomy: Anatomy, *, age_years: float | None = None
     smallest = value("assumptions.candidate_volume_ml") / region.grid.voxel_volume_ml
     chosen = sorted((n for n in range(1, count + 1) if voxels[n] >= smallest), key=lambda n: (-voxels[n], n))
     remark = Finding(Severity.CAUTION, "candidate", "Proposed by density alone: confirm on the images before use")
-    found = (lesion_in(region, np.asarray(parts == n)) for n in chosen)
+    found = lesions_in(region, [np.asarray(parts == n) for n in chosen])
     remarks = (remark, *reference.findings)
     return tuple(replace(lesion, findings=(*remarks, *lesion.findings)) for lesion in found)
 

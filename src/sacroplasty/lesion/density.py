@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from sacroplasty.evidence import value
 from sacroplasty.lesion.lesion import LesionKind
-from sacroplasty.lesion.region import Bools, Region, distance_mm
+from sacroplasty.lesion.region import Bools, Region, within_mm
 
 # Marrow begins this deep below the surface: cortex and its blur lie above.
 MARROW_DEPTH_MM = 3.0
@@ -18,18 +17,8 @@ AWAY_MM = 4.0
 FEW_VOXELS = 80
 # Marrow thins from the body to the ala: steps of distance from the midline, and how many reach the sacrum's edge.
 ACROSS_MM, ACROSS_STEPS = 5.0, 16
-# Fine mosaic survives, voxel noise does not.
-SMOOTHING_MM = 0.8
 # Median absolute deviation to standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
-
-
-def smoothed(hu: npt.NDArray[np.float32], spacing_mm: float, sigma_mm: float) -> npt.NDArray[np.float32]:
-    """HU after a Gaussian of `sigma_mm`; voxels without data (-1024) keep their neighbours clean."""
-    known = hu > -1000
-    weight = ndimage.gaussian_filter(known.astype(np.float32), sigma_mm / spacing_mm)
-    total = ndimage.gaussian_filter(np.where(known, hu, 0).astype(np.float32), sigma_mm / spacing_mm)
-    return np.asarray(np.where(weight > 0.05, total / np.maximum(weight, 0.05), -1024.0), dtype=np.float32)
 
 
 def expected_hu(region: Region, lesion: Bools) -> tuple[npt.NDArray[np.float32], float]:
@@ -39,9 +28,9 @@ def expected_hu(region: Region, lesion: Bools) -> tuple[npt.NDArray[np.float32],
     steps interpolated; else of any level, shifted by the level's own offset. Where a scan leaves no healthy marrow, a
     published value stands in.
     """
-    near = distance_mm(~lesion, region.spacing_mm) <= AWAY_MM if lesion.any() else lesion
-    hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)
-    healthy = (region.depth_mm >= MARROW_DEPTH_MM) & ~near & (region.hu > -1000)
+    near = within_mm(lesion, region.spacing_mm, AWAY_MM)
+    hu = region.smooth_hu
+    healthy = (region.clear_depth_mm >= MARROW_DEPTH_MM) & ~near & (region.hu > -1000)
     if healthy.sum() < FEW_VOXELS:
         empty = np.full(hu.shape, value("assumptions.marrow_hu"), np.float32)
         return empty, value("assumptions.marrow_scatter_hu")
@@ -78,20 +67,23 @@ def _profile(hu: npt.NDArray[np.float32], across: npt.NDArray[np.float32], other
     return np.array(list(found)), np.array(list(found.values()))
 
 
-def kind_of(region: Region, lesion: Bools) -> tuple[LesionKind, dict[str, float]]:
+def kind_of(
+    region: Region, lesion: Bools, expected: npt.NDArray[np.float32], scatter: float
+) -> tuple[LesionKind, dict[str, float]]:
     """Lytic, mixed or sclerotic, with the numbers: mean HU, expected HU, and the shares of dark and dense voxels.
+
+    `expected` (i, j, k) and `scatter`, HU, are those of `expected_hu`.
 
     Judged in the lesion's bony part, cortex excluded where enough remains. Dense is above what healthy marrow of this
     place and patient reaches; a lesion with dense and other parts is mixed; one that is neither darker nor denser than
     healthy marrow is unclear (it may be visible on MR alone).
     """
     bony = lesion & region.envelope & (region.hu > -1000)
-    inner = bony & (region.depth_mm >= MARROW_DEPTH_MM)
+    inner = bony & (region.clear_depth_mm >= MARROW_DEPTH_MM)
     part = inner if inner.sum() >= max(FEW_VOXELS, 0.2 * bony.sum()) else bony
-    expected, scatter = expected_hu(region, lesion)
     if not part.any():
         return LesionKind.UNCLEAR, {}
-    hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)[part]
+    hu = region.smooth_hu[part]
     rise = hu - expected[part]
     step = max(value("assumptions.lesion_contrast_hu"), value("assumptions.lesion_contrast_sd") * scatter)
     dense, dark = float((rise > step).mean()), float((rise < -step).mean())

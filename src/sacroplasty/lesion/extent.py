@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import AnatomyError, GeometryError, InputError
-from sacroplasty.lesion.density import kind_of
-from sacroplasty.lesion.fracture import fractures_in
-from sacroplasty.lesion.lesion import Integrity, Lesion
-from sacroplasty.lesion.region import Bools, Region, region_of
+from sacroplasty.lesion.density import expected_hu, kind_of
+from sacroplasty.lesion.fracture import fractures_in, nearest_first
+from sacroplasty.lesion.lesion import Fracture, Integrity, Lesion
+from sacroplasty.lesion.region import Bools, Region, box_of, region_of
 from sacroplasty.lesion.walls import walls_of
 from sacroplasty.plan import DenisZone, Finding, Level, Severity, as_point
 from sacroplasty.space import Mask, Volume
@@ -74,25 +74,52 @@ def lesion_from_sphere(ct: Volume, anatomy: Anatomy, centre_mm: npt.ArrayLike, r
 
 def lesion_in(region: Region, lesion: Bools, *, synthetic: bool = False) -> Lesion:
     """The lesion of a mask (i, j, k) on a region's grid; AnatomyError where it holds no bone of the sacrum."""
+    return lesions_in(region, [lesion], synthetic=synthetic)[0]
+
+
+def lesions_in(region: Region, masks: Sequence[Bools], *, synthetic: bool = False) -> tuple[Lesion, ...]:
+    """The lesions of masks (i, j, k) on a region's grid, in their order; healthy is marrow that is in none of them.
+
+    Raises AnatomyError where one holds no bone of the sacrum.
+    """
+    for mask in masks:
+        if not (mask & region.envelope).any():
+            middle = region.grid.patient_from_voxel.points(np.argwhere(mask).mean(axis=0))
+            volume_ml = mask.sum() * region.grid.voxel_volume_ml
+            raise AnatomyError(
+                "The lesion lies outside the sacrum's bone",
+                got=f"{volume_ml:.2f} mL around {tuple(np.round(middle, 1).tolist())} mm",
+                remedy="Check that mask and CT belong together, and that the sacrum was found",
+            )
+    if not masks:
+        return ()
+    together = np.logical_or.reduce(masks)
+    expected, scatter = expected_hu(region, together)
+    fractures = fractures_in(region, together, expected)
+    return tuple(_measured(region, mask, expected, scatter, fractures, synthetic) for mask in masks)
+
+
+def _measured(
+    region: Region, lesion: Bools, expected: npt.NDArray[np.float32], scatter: float,
+    sacral_fractures: Sequence[Fracture], synthetic: bool,
+) -> Lesion:  # fmt: skip
     anatomy = region.anatomy
     array = np.zeros(anatomy.labels.grid.shape, np.bool_)
     array[region.box] = lesion
     mask = Mask(array, anatomy.labels.grid)
     bony = lesion & region.envelope
-    if not bony.any():
-        raise AnatomyError(
-            "The lesion lies outside the sacrum's bone",
-            got=f"{mask.volume_ml:.2f} mL around {tuple(np.round(mask.centroid_mm(), 1).tolist())} mm",
-            remedy="Check that mask and CT belong together, and that the sacrum was found",
-        )
-    kind, numbers = kind_of(region, lesion)
+    box = box_of(lesion, region.spacing_mm, 0.0)
+    index = np.argwhere(lesion[box]) + [side.start for side in box]
+    points = region.grid.patient_from_voxel.points(index)
+    volume_ml = len(index) * mask.grid.voxel_volume_ml
+    kind, numbers = kind_of(region, lesion, expected, scatter)
     walls = walls_of(region, lesion)
-    fractures = fractures_in(region, lesion)
+    fractures = nearest_first(sacral_fractures, points)
     soft_ml = float((lesion & ~region.envelope & ~region.lumen).sum()) * mask.grid.voxel_volume_ml
     return Lesion(
         mask=mask,
-        centre_mm=as_point(mask.centroid_mm()),
-        volume_ml=mask.volume_ml,
+        centre_mm=as_point(points.mean(axis=0)),
+        volume_ml=volume_ml,
         kind=kind,
         levels=_levels(region, bony),
         zones=_zones(region, bony),

@@ -7,15 +7,19 @@ flat by nature (remnants of the sacral discs) is told apart by place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import value
-from sacroplasty.lesion.density import MAD_TO_SD, SMOOTHING_MM, expected_hu, smoothed
+from sacroplasty.lesion.density import MAD_TO_SD, expected_hu
 from sacroplasty.lesion.lesion import Fracture, FractureKind
-from sacroplasty.lesion.region import CORTEX_MM, Bools, Region, distance_mm, region_of
+from sacroplasty.lesion.region import CORTEX_MM, Bools, Region, box_of, region_of
 from sacroplasty.plan import DenisZone, Side, as_point
 from sacroplasty.space import Points, Volume
 
@@ -31,6 +35,9 @@ SEEDS, REFITS = 150, 3
 SIDE_MM = 3.0
 # The plane's area is counted in cells of this size; holes up to a cell are bridged.
 CELL_MM = 1.5
+# Orders of derivation along i, j, k of the six entries of the Hessian.
+HESSIAN = ((2, 0, 0), (1, 1, 0), (1, 0, 1), (0, 2, 0), (0, 1, 1), (0, 0, 2))
+FULL = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 
 def find_fractures(ct: Volume, anatomy: Anatomy) -> tuple[Fracture, ...]:
@@ -39,62 +46,87 @@ def find_fractures(ct: Volume, anatomy: Anatomy) -> tuple[Fracture, ...]:
     Raises AnatomyError where there is no sacrum. Thick slices hide planes that lie along them.
     """
     region = region_of(ct, anatomy)
-    return fractures_in(region, np.zeros(region.grid.shape, np.bool_))
+    none = np.zeros(region.grid.shape, np.bool_)
+    return fractures_in(region, none, expected_hu(region, none)[0])
 
 
-def fractures_in(region: Region, lesion: Bools) -> tuple[Fracture, ...]:
-    """Fracture planes outside a lesion (i, j, k on the region's grid), nearest to it first, then largest."""
+def fractures_in(region: Region, lesion: Bools, expected: npt.NDArray[np.float32]) -> tuple[Fracture, ...]:
+    """Fracture planes outside all lesions (i, j, k on the region's grid), largest first; `expected` HU of marrow."""
     marrow = (region.depth_mm > CORTEX_MM) & (region.hu > -1000) & ~lesion
-    strength, normals = sheetness(region, marrow)
-    middle, spread = _robust(strength[marrow])
-    marked = marrow & (strength > middle + value("assumptions.fracture_sheet_sd") * spread)
-    index = np.argwhere(marked)
-    order = np.argsort(-strength[marked], kind="stable")
-    index, lines = index[order], normals[tuple(index[order].T)]
-    gap = distance_mm(~lesion, region.spacing_mm) if lesion.any() else np.full(lesion.shape, np.inf, np.float32)
+    strength, hessian = sheetness(region, marrow, expected)
+    middle, spread = _robust(strength)
+    marked = np.flatnonzero(strength > middle + value("assumptions.fracture_sheet_sd") * spread)
+    order = marked[np.argsort(-strength[marked], kind="stable")]
+    index, lines = np.argwhere(marrow)[order], np.linalg.eigh(hessian[order][:, FULL])[1][:, :, 2]
     found = []
     while len(index) >= value("assumptions.fracture_area") / region.spacing_mm**2:
         inside, normal = _best_plane(np.asarray(index * region.spacing_mm, dtype=np.float64), lines)
-        fracture = _described(region, index[inside], normal, gap)
+        fracture = _described(region, index[inside], normal)
         if fracture is None:
             break
         found.append(fracture)
         away = np.abs((index - index[inside].mean(axis=0)) @ normal) * region.spacing_mm > 2 * NEAR_MM
         index, lines = index[away], lines[away]
-    return tuple(
-        sorted((f for f in found if not _is_disc(region, f)), key=lambda f: (f.lesion_gap_mm or 0.0, -f.area_mm2))
-    )
+    return tuple(sorted((f for f in found if not _is_disc(region, f)), key=lambda f: -f.area_mm2))
 
 
-def sheetness(region: Region, marrow: Bools) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Fall of density across one direction alone, HU (i, j, k), and that direction (i, j, k, 3) in index space."""
-    expected, _ = expected_hu(region, region.envelope & ~marrow & (region.depth_mm > CORTEX_MM))
-    relief = np.where(marrow, np.clip(region.hu - expected, -CAP_HU, CAP_HU), 0.0)
+def nearest_first(fractures: Sequence[Fracture], lesion_mm: Points) -> tuple[Fracture, ...]:
+    """The fractures with their distance to a lesion (positions of its voxels), nearest first."""
+    if not fractures:
+        return ()
+    tree = cKDTree(lesion_mm)
+    gaps = [float(tree.query(fracture.points_mm)[0].min()) for fracture in fractures]
+    known = [replace(f, lesion_gap_mm=gap) for f, gap in zip(fractures, gaps, strict=True)]
+    return tuple(sorted(known, key=lambda f: (f.lesion_gap_mm, -f.area_mm2)))
+
+
+def sheetness(
+    region: Region, marrow: Bools, expected: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fall of density across one direction alone, HU (n), of marrow voxels, and their Hessian (n, 6: HESSIAN)."""
+    box = box_of(marrow, region.spacing_mm, 0.0)
+    inside = marrow[box]
+    relief = np.where(inside, np.clip(region.hu[box] - expected[box], -CAP_HU, CAP_HU), np.float32(0))
     sigma = SIGMA_MM / region.spacing_mm
-    orders = [(2, 0, 0), (1, 1, 0), (1, 0, 1), (0, 2, 0), (0, 1, 1), (0, 0, 2)]
-    where = ndimage.binary_dilation(marrow)
-    parts = [ndimage.gaussian_filter(relief, sigma, order)[where] * sigma**2 for order in orders]
-    hessian = np.empty((len(parts[0]), 3, 3))
-    for (i, j), part in zip(((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)), parts, strict=True):
-        hessian[:, i, j] = hessian[:, j, i] = part
-    values, vectors = np.linalg.eigh(hessian)
-    strength = np.zeros(marrow.shape, np.float32)
-    normals = np.zeros((*marrow.shape, 3), np.float32)
-    strength[where] = values[:, 2] - np.abs(values[:, :2]).max(axis=1)
-    normals[where] = vectors[:, :, 2]
-    return strength, normals
+    hessian = np.empty((np.count_nonzero(inside), 6))
+    # The derivatives share their passes: first along i, then j, then k.
+    for i in (2, 1, 0):
+        along_i = _derived(relief, sigma, 0, i)
+        for j in range(3 - i):
+            along_ij = _derived(along_i, sigma, 1, j)
+            full = _derived(along_ij, sigma, 2, 2 - i - j)[inside]
+            hessian[:, HESSIAN.index((i, j, 2 - i - j))] = full * sigma**2
+    return _excess(hessian), hessian
 
 
-def _robust(sample: npt.NDArray[np.float32]) -> tuple[float, float]:
+def _derived(values: npt.NDArray[np.float32], sigma: float, axis: int, order: int) -> npt.NDArray[np.float32]:
+    # Nothing lies beyond the box: marrow ends within it.
+    return np.asarray(ndimage.gaussian_filter1d(values, sigma, axis, order, mode="constant"))
+
+
+def _excess(hessian: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """By how much the largest eigenvalue of symmetric matrices (n, 6: HESSIAN) exceeds the size of the others."""
+    xx, xy, xz, yy, yz, zz = hessian.T
+    middle = (xx + yy + zz) / 3
+    a, b, c = xx - middle, yy - middle, zz - middle
+    spread = np.sqrt((a * a + b * b + c * c + 2 * (xy * xy + xz * xz + yz * yz)) / 6)
+    determinant = a * (b * c - yz * yz) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)
+    angle = np.arccos(np.clip(determinant / np.maximum(2 * spread**3, 1e-30), -1, 1)) / 3
+    most = middle + 2 * spread * np.cos(angle)
+    least = middle + 2 * spread * np.cos(angle + 2 * np.pi / 3)
+    return np.asarray(most - np.maximum(np.abs(least), np.abs(3 * middle - most - least)))
+
+
+def _robust(sample: npt.NDArray[np.float64]) -> tuple[float, float]:
     middle = float(np.median(sample))
     return middle, MAD_TO_SD * float(np.median(np.abs(sample - middle)))
 
 
-def _best_plane(points: Points, lines: npt.NDArray[np.float32]) -> tuple[Bools, Points]:
+def _best_plane(points: Points, lines: Points) -> tuple[Bools, Points]:
     """The marked voxels (n, 3, in mm) of the plane that gathers most of them, and its normal."""
     best, normal = np.zeros(len(points), np.bool_), np.zeros(3)
     for seed in range(min(SEEDS, len(points))):
-        centre, direction = points[seed], lines[seed].astype(np.float64)
+        centre, direction = points[seed], lines[seed]
         inside = np.zeros(len(points), np.bool_)
         for _ in range(REFITS):
             inside = (np.abs((points - centre) @ direction) < NEAR_MM) & (np.abs(lines @ direction) > COSINE)
@@ -107,9 +139,7 @@ def _best_plane(points: Points, lines: npt.NDArray[np.float32]) -> tuple[Bools, 
     return best, normal
 
 
-def _described(
-    region: Region, index: npt.NDArray[np.int64], normal: Points, gap: npt.NDArray[np.float32]
-) -> Fracture | None:
+def _described(region: Region, index: npt.NDArray[np.int64], normal: Points) -> Fracture | None:
     """The fracture of a plane's voxels; None where it is too small or mostly gaps."""
     if len(index) < 3:
         return None
@@ -128,7 +158,7 @@ def _described(
     ]
     return Fracture(
         _kind(region, points, world), _side(region, points), as_point(points.mean(axis=0)), as_point(world), area,
-        filled, DenisZone(int(np.bincount(zones[zones > 0]).argmax())), tuple(levels), points, _gap(gap[place]),
+        filled, DenisZone(int(np.bincount(zones[zones > 0]).argmax())), tuple(levels), points,
     )  # fmt: skip
 
 
@@ -137,14 +167,9 @@ def _side(region: Region, points: Points) -> Side | None:
     return Side.LEFT if left > 0.9 else Side.RIGHT if left < 0.1 else None
 
 
-def _gap(gaps: npt.NDArray[np.float32]) -> float | None:
-    nearest = float(gaps.min())
-    return nearest if np.isfinite(nearest) else None
-
-
 def _contrast_hu(region: Region, index: npt.NDArray[np.int64], normal: Points) -> float:
     """By how much both sides of a plane are denser than it; a step between two kinds of marrow has one such side."""
-    hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)
+    hu = region.smooth_hu
     step = SIDE_MM / region.spacing_mm * normal
     at, *sides = (
         float(np.median(ndimage.map_coordinates(hu, (index + shift).T, order=1, mode="nearest")))

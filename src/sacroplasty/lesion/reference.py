@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from sacroplasty.errors import InputError
 from sacroplasty.evidence import value
-from sacroplasty.lesion.density import ACROSS_MM, ACROSS_STEPS, FEW_VOXELS, MARROW_DEPTH_MM, SMOOTHING_MM, smoothed
+from sacroplasty.lesion.density import ACROSS_MM, ACROSS_STEPS, FEW_VOXELS, MARROW_DEPTH_MM
 from sacroplasty.lesion.region import Bools, Region
 from sacroplasty.plan import Finding, Level, Severity
 
@@ -64,8 +64,8 @@ def reference_of(region: Region, age_years: float | None = None) -> Reference:
     than a lesion does, the side that fits the other levels. A level whose whole body fits neither the other levels nor
     the patient's age is set aside, and what the others show is expected of it. Behind the canal: both sides together.
     """
-    hu = smoothed(region.hu, region.spacing_mm, SMOOTHING_MM)
-    marrow = (region.depth_mm >= MARROW_DEPTH_MM) & (region.hu > -1000) & (region.level_index >= 0)
+    hu = region.smooth_hu
+    marrow = (region.clear_depth_mm >= MARROW_DEPTH_MM) & (region.hu > -1000) & (region.level_index >= 0)
     part = np.where(marrow, np.where(region.behind_body, 2, 1), 0).astype(np.uint8)
     expected = np.full(hu.shape, np.float32(np.median(hu[marrow]) if marrow.any() else value("assumptions.marrow_hu")))
     front, behind = part == 1, part == 2
@@ -205,7 +205,7 @@ def _by_depth(
     expected: npt.NDArray[np.float32], region: Region, hu: npt.NDArray[np.float32], part: npt.NDArray[np.uint8]
 ) -> None:
     """Adds what marrow of a depth has more than all marrow of its part."""
-    step = np.digitize(region.depth_mm, DEPTH_EDGES_MM)
+    step = np.digitize(region.clear_depth_mm, DEPTH_EDGES_MM)
     for which in (1, 2):
         for n in range(1, len(DEPTH_EDGES_MM) + 1):
             here = (part == which) & (step == n)

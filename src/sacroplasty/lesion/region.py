@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,9 @@ CLOSING_MM = 3.0
 # Cortex lies within this depth; marrow begins below it.
 CORTEX_MM = 2.2
 
+# Fine mosaic survives, voxel noise does not.
+SMOOTHING_MM = 0.8
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -32,11 +36,53 @@ def distance_mm(inside: Bools, spacing_mm: float) -> npt.NDArray[np.float32]:
     return np.asarray(edt.edt(np.ascontiguousarray(inside), anisotropy=spacing, black_border=False), dtype=np.float32)
 
 
+def box_of(mask: Bools, spacing_mm: float, margin_mm: float) -> tuple[slice, slice, slice]:
+    """The part of the array that holds a mask and a margin around it; nothing of it where the mask is empty."""
+    reach = math.ceil(margin_mm / spacing_mm)
+    found: list[slice] = []
+    part = mask
+    for axis in range(3):
+        here = np.flatnonzero(part.any(axis=tuple({0, 1, 2} - {axis})))
+        found.append(slice(max(int(here[0]) - reach, 0), int(here[-1]) + reach + 1) if len(here) else slice(0, 0))
+        part = part[(slice(None),) * axis + (slice(here[0], here[-1] + 1) if len(here) else slice(0, 0),)]
+    return found[0], found[1], found[2]
+
+
+def within_mm(mask: Bools, spacing_mm: float, reach_mm: float) -> Bools:
+    """The voxels within a distance of a mask, the mask included."""
+    result = np.zeros(mask.shape, np.bool_)
+    box = box_of(mask, spacing_mm, reach_mm)
+    if mask[box].size:
+        result[box] = distance_mm(~mask[box], spacing_mm) <= reach_mm
+    return result
+
+
+def filled(mask: Bools) -> Bools:
+    """The mask with every hole that does not reach the rim of the array filled."""
+    parts, count = ndimage.label(~mask)
+    open_ = np.zeros(count + 1, np.bool_)
+    for axis in range(3):
+        for side in (0, -1):
+            open_[np.unique(parts.take(side, axis))] = True
+    open_[0] = False
+    return np.asarray(~open_[parts])
+
+
+def shifted(mask: Bools, step: tuple[int, ...]) -> Bools:
+    """The mask moved by whole voxels; what comes in from beyond the rim is false."""
+    result = np.zeros(mask.shape, np.bool_)
+    source = tuple(slice(max(-n, 0), min(-n, 0) or None) for n in step)
+    target = tuple(slice(max(n, 0), min(n, 0) or None) for n in step)
+    result[target] = mask[source]
+    return result
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """The box of the sacrum on the anatomy's grid: HU (i, j, k), labels, and the sacral coordinates of every voxel.
 
     `coarsest_mm` is the longest edge of the CT's own voxels, most often the slice: finer detail was not measured.
+    `half_slice` (3,) is half of what that edge is longer than the grid's voxels, as a way in the grid's voxels.
     """
 
     anatomy: Anatomy
@@ -44,6 +90,7 @@ class Region:
     hu: npt.NDArray[np.float32]
     labels: LabelMap
     coarsest_mm: float
+    half_slice: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def grid(self) -> Grid:
@@ -54,6 +101,16 @@ class Region:
     def spacing_mm(self) -> float:
         """Voxel size; the anatomy's grid is isotropic."""
         return self.grid.spacing_mm[0]
+
+    @cached_property
+    def smooth_hu(self) -> npt.NDArray[np.float32]:
+        """HU after a Gaussian of SMOOTHING_MM; voxels without data (-1024) keep their neighbours clean."""
+        known, sigma = self.hu > -1000, SMOOTHING_MM / self.spacing_mm
+        if known.all():
+            return np.asarray(ndimage.gaussian_filter(self.hu, sigma))
+        weight = ndimage.gaussian_filter(known.astype(np.float32), sigma)
+        total = ndimage.gaussian_filter(np.where(known, self.hu, 0).astype(np.float32), sigma)
+        return np.asarray(np.where(weight > 0.05, total / np.maximum(weight, 0.05), -1024.0), dtype=np.float32)
 
     @cached_property
     def sacrum(self) -> Bools:
@@ -74,12 +131,29 @@ class Region:
         closed = distance_mm(~outside, self.spacing_mm) > CLOSING_MM
         closed[tuple(slice(0, reach) for _ in range(3))] = False
         free = self.labels.array == 0
-        return np.asarray(self.sacrum | (ndimage.binary_fill_holes(closed | self.sacrum) & free))
+        return np.asarray(self.sacrum | (filled(closed | self.sacrum) & free))
 
     @cached_property
     def depth_mm(self) -> npt.NDArray[np.float32]:
         """Distance of each voxel inside the envelope from its surface."""
         return distance_mm(self.envelope, self.spacing_mm)
+
+    @cached_property
+    def clear_depth_mm(self) -> npt.NDArray[np.float32]:
+        """The same below the surface that the slices show: a voxel that its slice averages with the outside is at 0."""
+        steps = self.slice_steps
+        if not steps:
+            return self.depth_mm
+        inside = self.envelope.copy()
+        for step in steps:
+            inside &= shifted(self.envelope, step) & shifted(self.envelope, tuple(-n for n in step))
+        return distance_mm(inside, self.spacing_mm)
+
+    @cached_property
+    def slice_steps(self) -> tuple[tuple[int, ...], ...]:
+        """Whole steps from a voxel's centre to the end of its slice; none where slices are as thin as the grid."""
+        longest = max(round(abs(n)) for n in self.half_slice)
+        return tuple(tuple(round(n * step / longest) for n in self.half_slice) for step in range(1, longest + 1))
 
     @cached_property
     def coordinates(self) -> tuple[npt.NDArray[np.float32], ...]:
@@ -157,4 +231,11 @@ def region_of(ct: Volume, anatomy: Anatomy, extra_mm: npt.ArrayLike | None = Non
     box = anatomy.labels.grid.box_around(points, MARGIN_MM)
     labels = anatomy.labels.cropped(box)
     hu = ct.cropped(box) if ct.grid.same_as(anatomy.labels.grid) else ct.resampled(labels.grid)
-    return Region(anatomy, box, np.asarray(hu.array, dtype=np.float32), labels, max(ct.grid.spacing_mm))
+    coarsest = int(np.argmax(ct.grid.spacing_mm))
+    excess_mm = max(ct.grid.spacing_mm[coarsest] - labels.grid.spacing_mm[0], 0.0)
+    along = np.eye(3)[coarsest] * excess_mm / 2 / ct.grid.spacing_mm[coarsest]
+    half = labels.grid.voxel_from_patient.vectors(ct.grid.patient_from_voxel.vectors(along))
+    return Region(
+        anatomy, box, np.asarray(hu.array, dtype=np.float32), labels, max(ct.grid.spacing_mm),
+        (float(half[0]), float(half[1]), float(half[2])),
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from sacroplasty.anatomy import Anatomy, Face, Foramen
 from sacroplasty.errors import AnatomyError
 from sacroplasty.evidence import value
 from sacroplasty.lesion.lesion import Integrity, Wall
-from sacroplasty.lesion.region import Bools, Region, distance_mm, region_of
+from sacroplasty.lesion.region import Bools, Region, region_of, within_mm
 from sacroplasty.plan import Point, as_point
 from sacroplasty.space import Mask, Points, Volume
 
@@ -37,6 +37,8 @@ MAIN_WALLS = ("ventral", "dorsal", "canal")
 WORST_FIRST = (
     Integrity.BREACHED, Integrity.UNCLEAR, Integrity.THINNED, Integrity.INTACT, Integrity.NOT_ADJACENT,
 )  # fmt: skip
+# Normals less than 60 degrees apart face the same way.
+SAME_WAY = 0.5
 # A yardstick needs this many surface voxels.
 FEW_VOXELS = 100
 
@@ -71,12 +73,10 @@ def walls_of(region: Region, lesion: Bools) -> tuple[Wall, ...]:
     """
     surface = surface_of(region)
     reach = value("assumptions.wall_reach_mm")
-    distance = distance_mm(~lesion, region.spacing_mm)
-    gap = distance[tuple(surface.index.T)]
-    walls = [
-        _wall(region, surface, str(name), gap <= reach, gap > AWAY_MM)
-        for name in np.unique(surface.walls[gap <= reach])
-    ]
+    place = tuple(surface.index.T)
+    near = within_mm(lesion, region.spacing_mm, reach)[place]
+    away = ~within_mm(lesion, region.spacing_mm, AWAY_MM)[place]
+    walls = [_wall(region, surface, str(name), near, away) for name in np.unique(surface.walls[near])]
     walls += [Wall(name, Integrity.NOT_ADJACENT) for name in MAIN_WALLS if name not in {w.name for w in walls}]
     order = list(WORST_FIRST)
     return tuple(
@@ -87,51 +87,57 @@ def walls_of(region: Region, lesion: Bools) -> tuple[Wall, ...]:
 def _wall(region: Region, surface: Surface, name: str, near: Bools, away: Bools) -> Wall:
     own = surface.walls == name
     soft = value("assumptions.soft_tissue_hu")
-    healthy = _yardstick(surface, name, away)
+    here = own & near
+    healthy = _yardstick(surface, name, away, surface.normals[here].mean(axis=0))
     middle = float(np.median(healthy)) - soft
     gone_below = soft + value("assumptions.breach_fraction") * middle
     thin_below = soft + value("assumptions.thinned_fraction") * middle
-    here = own & near
     area = float(surface.areas_mm2[here].sum())
     unsure = float((healthy < gone_below).mean()) > value("assumptions.wall_unclear_fraction")
     if unsure or middle < value("assumptions.lesion_contrast_hu"):
         return Wall(name, Integrity.UNCLEAR, 0.0, area, _worst(surface, here))
     smallest = value("assumptions.breach_area")
     missing = here & (surface.peak_hu < gone_below)
-    gone = _patches(region, surface, missing, max(smallest, region.coarsest_mm**2))
+    gone = _patches(surface, missing, max(smallest, region.coarsest_mm**2))
     lost = float(surface.areas_mm2[gone].sum())
     if lost > 0:
         return Wall(name, Integrity.BREACHED, lost, area, _worst(surface, gone), surface.points_mm[gone])
-    doubtful = _patches(region, surface, missing, smallest)
+    doubtful = _patches(surface, missing, smallest)
     if doubtful.any():
         return Wall(name, Integrity.UNCLEAR, 0.0, area, _worst(surface, doubtful))
-    thin = _patches(region, surface, here & (surface.peak_hu < thin_below), smallest)
+    thin = _patches(surface, here & (surface.peak_hu < thin_below), smallest)
     state = Integrity.THINNED if thin.any() else Integrity.INTACT
     return Wall(name, state, 0.0, area, _worst(surface, thin if thin.any() else here))
 
 
-def _yardstick(surface: Surface, name: str, away: Bools) -> npt.NDArray[np.float64]:
-    """Peak HU of healthy cortex of the same wall, else of its kind (all anterior foramina ...), else of all walls."""
+def _yardstick(surface: Surface, name: str, away: Bools, outward: Points) -> npt.NDArray[np.float64]:
+    """Peak HU of healthy cortex of the same wall that faces the same way (the canal's front wall is thinner than the
+    laminae behind it), else of the whole wall, of its kind (all anterior foramina ...), of all walls."""
     kind = np.char.partition(surface.walls, " ")[:, 2] if "foramen" in name else surface.walls
     own = kind[surface.walls == name][0]
     face = str(own).removesuffix(" left").removesuffix(" right")
     same_kind = np.char.startswith(kind, face)
-    for sample in (away & (surface.walls == name), away & same_kind, away, np.ones(len(away), np.bool_)):
+    alike = away & (surface.normals @ outward > SAME_WAY * np.linalg.norm(outward))
+    own = surface.walls == name
+    for sample in (alike & own, alike & same_kind, away & own, away & same_kind, away, np.ones(len(away), np.bool_)):
         if sample.sum() >= FEW_VOXELS:
             break
     return surface.peak_hu[sample]
 
 
-def _patches(region: Region, surface: Surface, marked: Bools, smallest_mm2: float) -> Bools:
+def _patches(surface: Surface, marked: Bools, smallest_mm2: float) -> Bools:
     """Those marked surface voxels that form connected patches of at least this area."""
-    grid = np.zeros(region.grid.shape, np.bool_)
-    grid[tuple(surface.index[marked].T)] = True
-    parts, count = ndimage.label(grid, np.ones((3, 3, 3)))
-    part = parts[tuple(surface.index.T)]
-    area = np.bincount(part, surface.areas_mm2, minlength=count + 1)
-    large = area >= smallest_mm2
-    large[0] = False
-    return np.asarray(large[part] & marked)
+    result = np.zeros(len(marked), np.bool_)
+    index = surface.index[marked]
+    if len(index):
+        index = index - index.min(axis=0)
+        grid = np.zeros(index.max(axis=0) + 1, np.bool_)
+        grid[tuple(index.T)] = True
+        parts, count = ndimage.label(grid, np.ones((3, 3, 3)))
+        part = parts[tuple(index.T)]
+        area = np.bincount(part, surface.areas_mm2[marked], minlength=count + 1)
+        result[marked] = (area >= smallest_mm2)[part]
+    return result
 
 
 def _worst(surface: Surface, where: Bools) -> Point | None:
