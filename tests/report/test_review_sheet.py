@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from matplotlib.image import imread
 
+from sacroplasty.anatomy import Hiatus
 from sacroplasty.errors import GeometryError, InputError
 from sacroplasty.lesion import assess_suitability, lesion_from_mask
 from sacroplasty.lesion.published import ZHANG_1
@@ -16,6 +18,8 @@ from sacroplasty.report.imaging import Line, Marks, Outline, Text
 from sacroplasty.report.review_sheet import (
     describe_lesion,
     describe_suitability,
+    hiatus_lines,
+    measured_lines,
     measurements_of,
     review_sheet,
     standard_overlays,
@@ -64,6 +68,32 @@ def test_what_cannot_be_measured_is_said(case):
     needle = NeedlePlan(Needle.gauge(13), inside)
     _, missing = measurements_of(anatomy, lesion, plan.with_(needles=(needle,)))
     assert any("meets no skin" in sentence for sentence in missing)
+
+
+def test_measurements_are_drawn_where_they_lie_in_the_plane_with_their_letters(case):
+    _, anatomy, lesion, plan = case
+    found, _ = measurements_of(anatomy, lesion, plan)
+    drawn = set()
+    for plane in standard_planes(anatomy, lesion):
+        for line in measured_lines(found, plane):
+            measure = found["abcdefgh".index(line.label[0])]
+            assert (line.start_mm, line.end_mm) == (measure.start_mm, measure.end_mm)
+            assert line.label.endswith(f"{measure.value_mm:.0f} mm")
+            drawn.add(measure.name)
+    assert "marrow space S2, dorsal to ventral cortex" in drawn
+
+
+def test_the_hiatus_is_held_against_the_needle_that_goes_through_it(case):
+    _, anatomy, _, plan = case
+    hiatus = Hiatus((0.0, 30.0, -90.0), Level.S5, depth_mm=5.0, width_mm=12.0, length_mm=15.0)
+    through = plan.with_(approach=Approach.INTERPEDICULAR)
+    assert hiatus_lines(anatomy, plan) == hiatus_lines(anatomy, through) == []
+    (line,) = hiatus_lines(replace(anatomy, hiatus=hiatus), through)
+    width = plan.first.needle.outer_diameter_mm
+    assert (
+        line.split()
+        == f"hiatus depth 5.0 mm, needle {width:.1f} mm: {(5 - width) / 2:.1f} mm free on each side".split()
+    )
 
 
 def test_sheet_with_plan_and_judgement(case):

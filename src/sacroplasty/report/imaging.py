@@ -209,6 +209,8 @@ def draw_slice(
     letters_and_scale(axes, plane, style)
     title = style.title or plane.name
     shown = window if isinstance(window, str) else f"centre {window[0]:g}, width {window[1]:g}"
+    if shown == "MR":
+        shown = f"MR window, {low:.0f} to {high:.0f} (arbitrary units)"
     if shown in WINDOWS:
         shown = f"{shown} window, centre {WINDOWS[shown][0]:g}, width {WINDOWS[shown][1]:g} HU"
     axes.set_title(f"{title}\n{shown}", fontsize=8, color="black", loc="left")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from sacroplasty.lesion import (
     Measurement,
     Suitability,
     distances_to_nerves,
+    hiatus_margin_mm,
     marrow_along,
     marrow_space_at_level,
     skin_to_lesion,
 )
-from sacroplasty.plan import Plan, as_point
+from sacroplasty.plan import Approach, Plan, as_point
 from sacroplasty.report.course_schematic import draw_course
 from sacroplasty.report.imaging import (
     DOTS_PER_INCH,
@@ -47,8 +49,8 @@ from sacroplasty.report.imaging import (
 from sacroplasty.report.suitability_section import describe_suitability
 from sacroplasty.space import Volume
 
-LESION, SACRUM, CANAL, TUNNEL, BREACH, LEVEL, NEEDLE, FRACTURE = (
-    "#ff5f5f", "#5fd7ff", "#ffd75f", "#ffaf5f", "#ff5fff", "#afffaf", "#ffffff", "#5f87ff",
+LESION, SACRUM, CANAL, TUNNEL, BREACH, LEVEL, NEEDLE, FRACTURE, MEASURE = (
+    "#ff5f5f", "#5fd7ff", "#ffd75f", "#ffaf5f", "#ff5fff", "#afffaf", "#ffffff", "#5f87ff", "#d7ff00",
 )  # fmt: skip
 # A lesion whose centre is nearer to the symmetry plane than this is shown in that plane.
 MIDLINE_MM = 6.0
@@ -132,6 +134,29 @@ def measurements_of(
     return (*found, *distances_to_nerves(anatomy, lesion)[:4]), tuple(missing)
 
 
+def measured_lines(measurements: Sequence[Measurement], plane: Plane) -> tuple[Line, ...]:
+    """The measurements that lie in a plane, as lines with the letters under which the sheet lists them."""
+    lines = (
+        Line(m.start_mm, m.end_mm, MEASURE, f"{letter} {m.value_mm:.0f} mm")
+        for letter, m in zip(ascii_lowercase, measurements, strict=False)
+    )
+    return tuple(
+        line for line in lines if np.abs(plane.place([line.start_mm, line.end_mm])[:, 2]).max() <= line.reach_mm
+    )
+
+
+def hiatus_lines(anatomy: Anatomy, plan: Plan | None) -> list[str]:
+    """The sacral hiatus' depth against the planned needle, where a plan goes through it and it is known."""
+    if plan is None or plan.approach is not Approach.INTERPEDICULAR or anatomy.hiatus is None:
+        return []
+    needle = plan.first.needle
+    margin = hiatus_margin_mm(anatomy, needle)
+    if margin is None:
+        return ["  not measured: depth of the sacral hiatus"]
+    depth, width = anatomy.hiatus.depth_mm, needle.outer_diameter_mm
+    return [f"  hiatus depth {depth:.1f} mm, needle {width:.1f} mm: {margin:.1f} mm free on each side"]
+
+
 def review_sheet(
     ct: Volume,
     anatomy: Anatomy,
@@ -157,17 +182,25 @@ def review_sheet(
     figure.text(0.02, 0.985, title, fontsize=13, weight="bold", va="top")
     figure.text(0.98, 0.985, NOT_FOR_CLINICAL_USE, fontsize=8, va="top", ha="right", color="#a00000")
     planes = standard_planes(anatomy, found[0])
+    measured, missing = measurements_of(anatomy, found[0], plan)
     second: tuple[Volume, str, str] = (ct, "soft tissue", "CT") if mr is None else (mr, "MR", "MR")
     for row, (volume, window, name) in enumerate(((ct, "bone", "CT"), second)):
         for column, plane in enumerate(planes):
             axes = figure.add_axes((0.015 + 0.33 * column, 0.665 - 0.315 * row, 0.31, 0.268))
             overlays = standard_overlays(anatomy, found, plan, levels=column > 0) if row == 0 else _lean(found)
+            overlays += measured_lines(measured, plane) if row == 0 else ()
             style = SliceStyle(STYLE.width_mm, STYLE.height_mm, f"{name}, {plane.name}")
             draw_slice(axes, volume, plane, window, overlays, style)
     _legend(figure)
     if plan is not None:
         draw_course(figure.add_axes((0.015, 0.015, 0.40, 0.27)), anatomy, found, plan)
-    _words(figure, 0.44 if plan is not None else 0.02, anatomy, found, plan, suitability)
+    lines = [line for lesion in found for line in describe_lesion(lesion)]
+    lines += ["", "Measured:", *(f"  {a} {m.describe()}" for a, m in zip(ascii_lowercase, measured, strict=False))]
+    lines += [*hiatus_lines(anatomy, plan), *(f"  not measured: {m}" for m in missing)]
+    left = 0.44 if plan is not None else 0.02
+    _column(figure, left, lines)
+    if suitability is not None:
+        _column(figure, left + 0.29, describe_suitability(suitability))
     return png(figure)
 
 
@@ -189,32 +222,13 @@ def _require_registered(ct: Volume, mr: Volume) -> None:
 def _legend(figure: Any) -> None:
     entries = (
         ("sacrum", "#0090c0"), ("canal", "#b08800"), ("root tunnels", "#d07000"), ("lesion", "#d02020"),
-        ("breached wall", "#c000c0"), ("fracture", "#0060ff"), ("levels", "#30a030"),
+        ("breached wall", "#c000c0"), ("fracture", "#0060ff"), ("levels", "#30a030"), ("measured", "#90a800"),
         ("needle: solid in the plane, dashed off it", "#606060"),
     )  # fmt: skip
     x = 0.02
     for name, colour in entries:
         figure.text(x, 0.312, f"▬ {name}", color=colour, fontsize=8)
         x += 0.035 + 0.0068 * len(name)
-
-
-def _words(
-    figure: Any,
-    left: float,
-    anatomy: Anatomy,
-    lesions: Sequence[Lesion],
-    plan: Plan | None,
-    suitability: Suitability | None,
-) -> None:
-    """Two columns: lesion, walls and measurements; judgement."""
-    lines: list[str] = []
-    for lesion in lesions:
-        lines += describe_lesion(lesion)
-    measured, missing = measurements_of(anatomy, lesions[0], plan)
-    lines += ["", "Measured:", *(f"  {m.describe()}" for m in measured), *(f"  not measured: {m}" for m in missing)]
-    _column(figure, left, lines)
-    if suitability is not None:
-        _column(figure, left + 0.29, describe_suitability(suitability))
 
 
 def _column(figure: Any, left: float, lines: Sequence[str]) -> None:
