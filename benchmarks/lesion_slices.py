@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +43,14 @@ def thick(ct: Volume, together: int) -> Volume:
     return Volume(array.astype(np.float32), Grid.from_affine(array.shape, affine, ct.grid.frame_of_reference_uid))
 
 
-def examine(phantom: Phantom, seed: int, number: int) -> Iterator[dict[str, object]]:
-    """One lesion, clicked near its centre on every thickness."""
+def examine(phantom: Phantom, seed: int, number: int, thicknesses: Sequence[int]) -> Iterator[dict[str, object]]:
+    """One lesion, clicked near its centre on every thickness (slices averaged into one)."""
     rng = np.random.default_rng(5000 * seed + number)
     shape, level, _ = draw(phantom, rng, number)
     ct, mask = insert_lesion(phantom.ct, phantom.anatomy, shape)
     inside = mask.points_mm()
     click = inside[np.argmin(np.linalg.norm(inside - mask.centroid_mm() - rng.normal(0, 1.5, 3), axis=1))]
-    for together in TOGETHER:
+    for together in thicknesses:
         start = time.process_time()
         row: dict[str, object] = {
             "anatomy": seed, "lesion": number, "kind": shape.kind, "level": level,
@@ -84,15 +84,19 @@ def main() -> None:
     """Runs what the table lacks, and writes it as it comes."""
     dev = "--dev" in sys.argv
     done = [] if dev or not TABLE.exists() else list(csv.DictReader(TABLE.open(newline="")))
-    known = {(row["anatomy"], row["lesion"]) for row in done}
+    known = {(row["anatomy"], row["lesion"], row["slice_mm"]) for row in done}
     for seed in (1,) if dev else (2, 3, 4):
-        wanted = [number for number in range(EACH) if (str(seed), str(number)) not in known]
-        if not wanted:
+        wanted = {
+            number: [n for n in TOGETHER if (str(seed), str(number), str(round(n * SPACING_MM, 1))) not in known]
+            for number in range(EACH)
+        }
+        if not any(wanted.values()):
             continue
         phantom = build_phantom(PhantomShape.drawn(seed), spacing_mm=SPACING_MM, field_of_view_mm=FIELD)
-        for number in wanted:
-            rows = [{key: str(cell) for key, cell in row.items()} for row in examine(phantom, seed, number)]
-            if not dev:
+        for number, thicknesses in wanted.items():
+            examined = examine(phantom, seed, number, thicknesses)
+            rows = [{key: str(cell) for key, cell in row.items()} for row in examined]
+            if rows and not dev:
                 with TABLE.open("a", newline="") as file:
                     writer = csv.DictWriter(file, list(rows[0]))
                     if not done:
