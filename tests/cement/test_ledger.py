@@ -70,6 +70,9 @@ def test_volumes_by_part_are_within_a_few_percent_and_the_leak_is_called(masks: 
     for entry, radius in zip(ledger.entries[:2], (4.0, 6.0), strict=True):
         assert entry.total.ml == pytest.approx(volume_ml(radius), rel=0.053)
         assert entry.lesion.ml == pytest.approx(volume_ml(radius), rel=0.1)
+        # The range also holds a wrong scale.
+        assert entry.total.low_ml <= 0.71 * entry.total.ml
+        assert entry.total.high_ml >= 1.29 * entry.total.ml
         assert not entry.alarm
     last = ledger.entries[2]
     assert last.total.ml == pytest.approx(volume_ml(7.0) + volume_ml(3.5), rel=0.053)

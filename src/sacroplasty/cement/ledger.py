@@ -29,6 +29,7 @@ NOISE_QUANTILE = 0.6827
 # A binned pixel this many times its noise shows cement; so do its neighbours.
 SEEN_SIGMA = 3.0
 TINY = 1e-9
+LOW_PERCENT = 2.5
 # Blur that shows cement above noise, width of the slow change by scatter, and the share of the darkest that is cement.
 SMOOTH_PIXELS, DRIFT_PIXELS, FIRST_GUESS = 2, 20, 0.15
 # Reach over which what a needle hides is filled in.
@@ -116,7 +117,7 @@ def excess_attenuation(before: Array, after: Array) -> Array:
 
 @dataclass(frozen=True)
 class Amount:
-    """mL with its 95 % range."""
+    """mL with its 95 % range: noise, what the views cannot tell apart, and the error of the scale."""
 
     ml: float
     low_ml: float
@@ -186,15 +187,17 @@ def keep_ledger(
         parts = np.array(
             [[x[where].sum() for where in (..., inside, bony, ~(inside | bony), clear)] for x in estimates]
         )
-        total, within, bone_ml, leaked, far = (_amount(column) for column in (parts / 1000.0).T)
-        alarm = far.low_ml > value("assumptions.cement_leak_threshold")
+        total, within, bone_ml, leaked = (_amount(column) for column in (parts / 1000.0).T[:4])
+        # A wrong scale makes no cement where there is none: the alarm asks the draws alone.
+        alarm = float(np.percentile(parts[:, 4], LOW_PERCENT)) / 1000.0 > value("assumptions.cement_leak_threshold")
         entries.append(Entry(float(seconds), total, within, bone_ml, leaked, alarm))
     return Ledger(tuple(entries))
 
 
 def _amount(samples: Array) -> Amount:
-    low, middle, high = (float(v) for v in np.percentile(samples, [2.5, 50.0, 97.5]))
-    return Amount(middle, low, high)
+    low, middle, high = (float(v) for v in np.percentile(samples, [LOW_PERCENT, 50.0, 100.0 - LOW_PERCENT]))
+    scale = value("assumptions.cement_ledger_scale_error")
+    return Amount(middle, low * (1.0 - scale), high * (1.0 + scale))
 
 
 def _estimates(
