@@ -56,7 +56,8 @@ MISSED = {"name": "numpy", "version": "2.0", "skip_reason": "not found"}
 
 @pytest.mark.parametrize(("known", "found", "code", "words"), [
     ([HOLED], [SOUND, SOUND], 0, "None of 2"), ([HOLED], [SOUND, HOLED], 1, "jinja2 2.10: PYSEC-2019-217"),
-    ([HOLED], [MISSED, HOLED], 1, "jinja2 2.10"), ([HOLED], [SOUND, MISSED], 3, "numpy"), ([HOLED], None, 3, "no answer"),
+    ([HOLED], [MISSED, HOLED], 1, "jinja2 2.10"), ([HOLED], [SOUND, MISSED], 3, "numpy"),
+    ([HOLED], None, 3, "no answer"),
     ([{**SOUND, "name": "jinja2"}], [SOUND], 3, "does not know"), ([MISSED], [SOUND], 3, "does not know"),
     (None, None, 3, "not there"),
 ])  # fmt: skip
