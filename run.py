@@ -58,6 +58,8 @@ def install(lock: Path) -> None:
     else:
         subprocess.run([*pip, "-r", str(lock)], check=True)
     subprocess.run([*pip, "--no-deps", "--editable", str(HERE)], check=True)
+    # Else every program that the tests start compiles them again where Python may not write bytecode by itself.
+    subprocess.run([str(PYTHON), "-m", "compileall", "-q", str(HERE / "src")])
     (ENVIRONMENT / f"installed-{lock.stem}").write_text(fingerprint(lock))
 
 

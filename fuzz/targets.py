@@ -145,9 +145,9 @@ def seeds(name: str) -> list[bytes]:
         return [b"# CoordinateSystem = LPS\n# columns = id,x,y,z,label\n1,1.5,2,3,tip\n"]
     if name == "markups":
         point = {"label": "tip", "position": [1.0, 2.0, 3.0], "positionStatus": "defined"}
-        return [
-            json.dumps({"markups": [{"type": "Line", "coordinateSystem": "RAS", "controlPoints": [point]}]}).encode()
-        ]
+        markup = {"type": "Line", "coordinateSystem": "RAS", "coordinateUnits": ["mm", "UCUM", "millimeter"],
+                  "controlPoints": [point]}  # fmt: skip
+        return [json.dumps({"@schema": "markups-schema-v1.0.3.json#", "markups": [markup]}).encode()]
     if name == "plan":
         needle = {"needle": {"name": "x"}, "trajectory": {"entry_mm": [0, 0, 0], "target_mm": [1, 2, 3]}}
         return [

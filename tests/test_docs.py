@@ -10,12 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sacroplasty.cli import app
 from tests.data import ROOT, data_root
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```([\w{}-]*)\n(.*?)^```", re.M | re.S)
 RUNNABLE = {"python", "console"}
+# The front page's demo is the tour's, which gives the defaults by name; it takes a minute and runs there alone.
+DEMO = "python3 run.py demo"
+TOUR_DEMO = f"{DEMO} --case zhang-1 --out cases/zhang-1"
 # These would run this very suite, or serve until stopped; tests of their own cover them.
 ELSEWHERE = ("python3 run.py test", "sacroplasty serve", "python3 run.py serve", "git clone", "cd ", "pip install")
 
@@ -48,8 +53,18 @@ def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
         run([sys.executable, "-c", "\n".join(scripts)], tmp_path)
     for kind, text in blocks(page):
         for line in text.splitlines() if kind == "console" else ():
-            if line.startswith("$ ") and not line[2:].startswith(ELSEWHERE):
+            if line.startswith("$ ") and not line[2:].startswith(ELSEWHERE) and line[2:] != DEMO:
                 run(command(line[2:]), tmp_path)
+
+
+def test_the_demo_of_the_front_page_is_that_of_the_tour(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr("sacroplasty.workflow.demo_case", lambda case, folder, _: asked.append((case, folder)))
+    monkeypatch.setattr("sacroplasty.cli._finish", lambda *_: None)
+    result = CliRunner().invoke(app, command(DEMO)[3:])
+    assert result.exit_code == 0, result.output
+    assert asked == [("zhang-1", Path("cases/zhang-1"))]
+    assert f"$ {TOUR_DEMO}\n" in (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,35 @@ def enhanced(ct: Volume, order: list[int] | None = None) -> Dataset:
         frame.PlanePositionSequence = [position]
         frames.append(frame)
     ds.PerFrameFunctionalGroupsSequence = frames
+    return ds
+
+
+def two_stacks(ct: Volume, second: str, said: bool = True) -> Dataset:
+    """The CT twice in one enhanced image, as stacks "1" and "2".
+
+    The second has other pixels ("same place"), lies after a gap ("further up") or runs along another axis ("turned").
+    """
+    ds = enhanced(ct)
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    one = list(ds.PerFrameFunctionalGroupsSequence)
+    two, pixels = deepcopy(one), ds.PixelData
+    for k, (frame, other) in enumerate(zip(one, two, strict=True)):
+        frame.PlaneOrientationSequence = other.PlaneOrientationSequence = shared.PlaneOrientationSequence
+        x, y, z = map(float, one[0 if second == "turned" else k].PlanePositionSequence[0].ImagePositionPatient)
+        if second == "turned":
+            turned = Dataset()
+            turned.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+            other.PlaneOrientationSequence, y, z = [turned], y + k * SPACING, z + 70
+        place = Dataset()
+        place.ImagePositionPatient = [x, y, z + (120 if second == "further up" else 0)]
+        other.PlanePositionSequence = [place]
+        for stack, holder in (("1", frame), ("2", other)) if said else ():
+            content = Dataset()
+            content.StackID, content.InStackPositionNumber = stack, k + 1
+            holder.FrameContentSequence = [content]
+    del shared.PlaneOrientationSequence
+    ds.PerFrameFunctionalGroupsSequence, ds.NumberOfFrames = one + two, 2 * len(one)
+    ds.PixelData = pixels + (bytes(np.frombuffer(pixels, np.int16) + np.int16(1)) if second == "same place" else pixels)
     return ds
 
 

@@ -42,8 +42,8 @@ def numbers(count: int) -> dict[str, Any]:
 
 
 TEXT, SWITCH = {"type": "string"}, {"type": "boolean"}
-# What version 1.0.3 of Slicer's published markups schema says of the fields we write, put down anew; stricter in that
-# a field it does not name is a mistake here.
+# What version 1.0.3 of Slicer's published markups schema says of the fields we write, all of it read and put down anew;
+# stricter in that a field it does not name is a mistake here.
 POINT = {
     "type": "object",
     "additionalProperties": False,
@@ -68,7 +68,7 @@ MARKUP = {
     "required": ["type", "coordinateSystem", "controlPoints"],
     "properties": {
         "type": {"enum": ["Fiducial", "Line", "Angle", "Curve", "ClosedCurve", "Plane", "ROI"]},
-        "name": TEXT, "description": TEXT, "coordinateSystem": {"enum": ["LPS", "RAS"]},
+        "name": TEXT, "coordinateSystem": {"enum": ["LPS", "RAS"]},
         "coordinateUnits": {"enum": ["mm", "um"]}, "locked": SWITCH, "fixedNumberOfControlPoints": SWITCH,
         "labelFormat": TEXT, "controlPoints": {"type": "array", "items": POINT},
         "measurements": {"type": "array", "items": MEASUREMENT},
@@ -105,6 +105,9 @@ def test_markups_fit_the_fields_of_slicers_schema() -> None:
             require_markups(good)
         point.clear()
         point.update(before)
+    for change in ({"description": "not a field of a markup"}, {"type": "Needle"}, {"locked": "yes"}):
+        with pytest.raises(jsonschema.ValidationError):
+            require_markups({**good, "markups": [{**good["markups"][0], **change}]})
     good["markups"][0]["coordinateSystem"] = "IJK"
     with pytest.raises(jsonschema.ValidationError):
         require_markups(good)

@@ -11,6 +11,13 @@ import trimesh
 
 from sacroplasty.errors import SacroplastyError
 from sacroplasty.io import needle_pose_message, read_markups, read_mesh, send, trajectory_message, write_mesh
+from sacroplasty.io.markups import load_markups
+
+SCHEMA = "https://example.org/Schema/markups-schema-v1.0.3.json#"
+
+
+def content(*markups: object, schema: object = SCHEMA) -> str:
+    return json.dumps({"@schema": schema, "markups": markups})
 
 
 def line(system: str | None, **more: object) -> dict[str, object]:
@@ -25,24 +32,50 @@ def line(system: str | None, **more: object) -> dict[str, object]:
 @pytest.mark.parametrize(("system", "first"), [("LPS", (10, -20, 30)), (None, (10, -20, 30)), ("RAS", (-10, 20, 30))])
 def test_slicer_markups_come_in_as_lps(tmp_path: Path, system: str | None, first: tuple[float, ...]) -> None:
     path = tmp_path / "a.mrk.json"
-    path.write_text(json.dumps({"markups": [line(system)]}), encoding="utf-8")
+    path.write_text(content(line(system)), encoding="utf-8")
     (markup,) = read_markups(path)
     assert (markup.kind, markup.labels) == ("Line", ("entry", "target"))
     np.testing.assert_array_equal(markup.points_mm[0], first)
 
 
-@pytest.mark.parametrize("content", [
-    "", "[]", "{}", '{"markups": [{}]}', '{"markups": 3}', "[" * 100000, json.dumps({"markups": [line("IJK")]}),
-    json.dumps({"markups": [line("LPS", coordinateUnits="m")]}),
-    json.dumps({"markups": [{"type": "Line", "controlPoints": [{"position": [1, 2]}]}]}),
-    '{"markups": [{"type": "Line", "controlPoints": [{"position": [NaN, 1, 2]}]}]}',
+POINT = {"position": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(("text", "code"), [
+    ("", "SAC-G003"), ("[]", "SAC-G003"), ("[" * 100000, "SAC-G003"), ("{}", "SAC-G005"),
+    (json.dumps({"markups": [line("LPS")]}), "SAC-G005"),
+    (content(line("LPS"), schema="markups-schema-v2.0.0.json#"), "SAC-G005"),
+    (content(line("LPS"), schema=None), "SAC-G005"),
+    (json.dumps({"@schema": SCHEMA}), "SAC-G003"), (json.dumps({"@schema": SCHEMA, "markups": 3}), "SAC-G003"),
+    (content({}), "SAC-G003"),
+    (content(line("IJK")), "SAC-G050"), (content(line("LPS", coordinateUnits="um")), "SAC-G050"),
+    (content(line("LPS", coordinateUnits=["um", "UCUM", "micrometer"])), "SAC-G050"),
+    (content(line("LPS", coordinateUnits=[])), "SAC-G003"),
+    (content({"type": "Line", "controlPoints": [{"position": [1, 2]}]}), "SAC-G003"),
+    (content({"type": "Line", "controlPoints": [{**POINT, "positionStatus": "Defined"}]}), "SAC-G003"),
+    (content({"type": "Line", "controlPoints": [{"position": [float("nan"), 1, 2]}]}), "SAC-G033"),
 ])  # fmt: skip
-def test_odd_markups_are_refused(tmp_path: Path, content: str) -> None:
+def test_odd_markups_are_refused(tmp_path: Path, text: str, code: str) -> None:
     path = tmp_path / "a.mrk.json"
-    path.write_text(content, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(SacroplastyError) as caught:
+        load_markups(path)
+    assert caught.value.code == code
+
+
+def test_a_refused_markup_is_a_sentence_of_the_child(tmp_path: Path) -> None:
+    path = tmp_path / "a.mrk.json"
+    path.write_text(content(line("IJK")), encoding="utf-8")
+    with pytest.raises(SacroplastyError, match="neither in LPS nor RAS"):
         read_markups(path)
-    assert caught.value.code.startswith("SAC-G")
+
+
+def test_what_slicers_schema_leaves_open_has_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "a.mrk.json"
+    path.write_text(content({"type": "Fiducial"}, line(None, coordinateUnits=["mm", "UCUM", "millimeter"])))
+    empty, full = read_markups(path)
+    assert (empty.kind, empty.name, empty.points_mm.shape, empty.labels) == ("Fiducial", "", (0, 3), ())
+    np.testing.assert_array_equal(full.points_mm, [(10, -20, 30), (1, 2, 3)])
 
 
 @pytest.mark.hazard("H01")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from sacroplasty.errors import SacroplastyError
 from sacroplasty.io import read_ct, read_series, write_nrrd
 from sacroplasty.io.series import judge, load
-from tests.io.made_dicom import body_ct, enhanced, one_slice, save, save_all, series, turned_series
+from tests.io.made_dicom import ROOT, body_ct, enhanced, one_slice, save, save_all, series, turned_series, two_stacks
 
 
 @pytest.mark.hazard("H01")
@@ -25,6 +26,38 @@ def test_enhanced_multi_frame_has_a_second_reader(tmp_path: Path, order: list[in
     apart[:, 0] += 0.5
     with pytest.raises(SacroplastyError, match="Two independent readers"):
         judge(replace(raw, second_corners_mm=apart))
+
+
+@pytest.mark.hazard("H04")
+@pytest.mark.parametrize(
+    ("second", "unsaid"), [("same place", "SAC-G015"), ("further up", "SAC-G025"), ("turned", "SAC-G010")]
+)
+def test_stacks_of_one_enhanced_file_are_offered_and_never_merged(tmp_path: Path, second: str, unsaid: str) -> None:
+    ct = body_ct()
+    path = save(two_stacks(ct, second), tmp_path / "a.dcm")
+    with pytest.raises(SacroplastyError, match=rf"{ROOT}.3#1: 28 CT .* {ROOT}.3#2: 28 CT") as caught:
+        load(path)
+    assert caught.value.code == "SAC-G010"
+    first, other = (judge(replace(load(path, series=f"{ROOT}.3#{n}"), modality="CT")).volume for n in (1, 2))
+    np.testing.assert_allclose(first.grid.corners_mm, ct.grid.corners_mm, atol=1e-3)
+    np.testing.assert_array_equal(first.array, ct.array)
+    if second != "turned":
+        move, add = ((0, 0, 120), 0) if second == "further up" else ((0, 0, 0), 1)
+        np.testing.assert_allclose(other.grid.corners_mm, ct.grid.corners_mm + move, atol=1e-3)
+        np.testing.assert_array_equal(other.array, ct.array + np.int16(add))
+    with pytest.raises(SacroplastyError) as caught:
+        judge(replace(load(save(two_stacks(ct, second, said=False), tmp_path / "b.dcm")), modality="CT"))
+    assert caught.value.code == unsaid
+
+
+def test_frames_that_are_each_a_stack_of_their_own_are_one_volume(tmp_path: Path) -> None:
+    ds = enhanced(body_ct())
+    for k, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        content = Dataset()
+        content.StackID = str(k)
+        frame.FrameContentSequence = [content]
+    found = judge(replace(load(save(ds, tmp_path / "a.dcm")), modality="CT")).volume
+    np.testing.assert_array_equal(found.array, body_ct().array)
 
 
 def test_a_second_reader_that_cannot_tell_counts_as_disagreement(tmp_path: Path) -> None:

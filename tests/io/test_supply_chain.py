@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
+from types import ModuleType
 
 import pytest
 
@@ -13,8 +15,9 @@ from tests.data import ROOT
 SAFETY = ROOT / "docs" / "safety"
 
 
-def maker() -> object:
-    spec = importlib.util.spec_from_file_location("make_sbom", SAFETY / "make_sbom.py")
+def script(name: str) -> ModuleType:
+    """A program of the safety folder as a module."""
+    spec = importlib.util.spec_from_file_location(name, SAFETY / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -23,14 +26,47 @@ def maker() -> object:
 
 
 def test_the_bill_of_materials_is_that_of_the_lock_file() -> None:
-    assert (SAFETY / "sbom.cdx.json").read_text(encoding="utf-8") == maker().text(), "run docs/safety/make_sbom.py"
+    assert (SAFETY / "sbom.cdx.json").read_text(encoding="utf-8") == script("make_sbom").text(), (
+        "run docs/safety/make_sbom.py"
+    )
     names = {c["name"] for c in json.loads((SAFETY / "sbom.cdx.json").read_text(encoding="utf-8"))["components"]}
     assert {"pydicom", "numpy", "python-gdcm"} <= names
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert names == {n.lower().replace("_", "-") for n in re.findall(r"^([\w.-]+)==", lock, re.M)}
 
 
 def test_a_line_that_pins_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="pins nothing"):
-        maker().bill("numpy>=2\n")
+        script("make_sbom").bill("numpy>=2\n")
+
+
+def test_no_pinned_package_has_a_known_hole() -> None:
+    """Fails on a hole; where the advisories cannot be asked it says so, and claims nothing."""
+    audit = script("audit")
+    code, sentence = audit.audit()
+    if code == audit.UNKNOWN:
+        pytest.skip(sentence)
+    assert code == audit.CLEAN, sentence
+
+
+SOUND = {"name": "numpy", "version": "2.0", "vulns": []}
+HOLED = {"name": "jinja2", "version": "2.10", "vulns": [{"id": "PYSEC-2019-217"}]}
+MISSED = {"name": "numpy", "version": "2.0", "skip_reason": "not found"}
+
+
+@pytest.mark.parametrize(("known", "found", "code", "words"), [
+    ([HOLED], [SOUND, SOUND], 0, "None of 2"), ([HOLED], [SOUND, HOLED], 1, "jinja2 2.10: PYSEC-2019-217"),
+    ([HOLED], [MISSED, HOLED], 1, "jinja2 2.10"), ([HOLED], [SOUND, MISSED], 3, "numpy"),
+    ([HOLED], None, 3, "no answer"),
+    ([{**SOUND, "name": "jinja2"}], [SOUND], 3, "does not know"), ([MISSED], [SOUND], 3, "does not know"),
+    (None, None, 3, "not there"),
+])  # fmt: skip
+def test_only_a_service_that_knows_a_known_hole_can_clear_the_pins(
+    known: object, found: object, code: int, words: str
+) -> None:
+    said = script("audit").judge(known, found)
+    assert said[0] == code
+    assert words in said[1]
 
 
 @pytest.mark.hazard("H17")

@@ -107,9 +107,8 @@ def test_a_path_cannot_be_dragged(desk: Desk, asked: list[str]) -> None:
 
 def test_stored_views_and_cement_are_drawn(desk: Desk, asked: list[str]) -> None:
     page = opened(desk, "views")
-    until(lambda: page.locator('[data-pane="Stored view"] img').count(), "the stored view")
-    width = page.evaluate("document.querySelector('[data-pane=\"Stored view\"] img').naturalWidth")
-    assert width >= 64
+    width = "document.querySelector('[data-pane=\"Stored view\"] img')?.naturalWidth ?? 0"
+    until(lambda: page.evaluate(width) >= 64, "the stored view")
     first = page.get_attribute('[data-pane="Stored view"]', "data-angles")
     page.get_by_role("button", name="true lateral").click()
     until(lambda: page.get_attribute('[data-pane="Stored view"]', "data-angles") != first, "the other view")

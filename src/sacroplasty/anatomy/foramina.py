@@ -13,7 +13,6 @@ import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.signal import find_peaks
 
 from sacroplasty.anatomy.canal import CanalPath
 from sacroplasty.anatomy.lumen import occlusion
@@ -168,6 +167,8 @@ def bone_bars(field: SacrumField, side: Side) -> Array:
     room = np.histogram(field.s_mm[strip], edges)[0]
     bone = np.histogram(field.s_mm[strip & field.bone], edges)[0]
     share = ndimage.gaussian_filter1d(bone / np.maximum(room, 1), 0.7)
+    from scipy.signal import find_peaks  # here: it brings all of scipy.stats, a second of every program's start
+
     return np.asarray(edges[find_peaks(share, prominence=BAR_PROMINENCE)[0]] + 0.5 * BAR_STEP_MM)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import betaincinv
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.cement.advice import is_grave
@@ -249,8 +249,8 @@ def _chance(name: str, series: Array, volumes: Array, threshold: float) -> Leak:
     """Probability with its Clopper-Pearson 95 % interval, volume range, and median volume at first leak."""
     count, final = len(series), series[:, -1]
     hits = int((final >= threshold).sum())
-    low = float(stats.beta.ppf(0.025, hits, count - hits + 1)) if hits else 0.0
-    high = float(stats.beta.ppf(0.975, hits + 1, count - hits)) if hits < count else 1.0
+    low = float(betaincinv(hits, count - hits + 1, 0.025)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 0.975)) if hits < count else 1.0
     leaking = series[final >= threshold]
     first = float(np.median(volumes[np.argmax(leaking >= threshold, axis=1)])) if hits else None
     p5, p50, p95 = (float(v) for v in np.percentile(final, [5, 50, 95]))

@@ -78,6 +78,8 @@ def _refusal(error: SacroplastyError) -> dict[str, str]:
 
 def main() -> None:
     """Read the request from standard input, do the job, leave the answer in the folder it names."""
+    # pydicom would load an HTTP client to fetch its own test files: slow to import, and no business of this process.
+    sys.modules["requests"] = None  # type: ignore[assignment]
     request = json.load(sys.stdin)
     limit(int(request["memory_bytes"]), float(request["seconds"]))
     out = Path(request["out"])

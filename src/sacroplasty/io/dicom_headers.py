@@ -42,6 +42,7 @@ class Slice:
     intercept: float | None
     kernel: str
     acquisition: str
+    stack: str
     instance: int
     photometric: str
     bits_allocated: int
@@ -153,6 +154,7 @@ def _slice(header: Dataset, path: Path, frame: int | None, places: list[Dataset]
         intercept=number("PixelValueTransformationSequence", "RescaleIntercept"),
         kernel=str(_found(places, "CTReconstructionSequence", "ConvolutionKernel") or ""),
         acquisition=str(header.get("AcquisitionNumber", "") or ""),
+        stack=str(_found(places, "FrameContentSequence", "StackID") or ""),
         instance=int((_numbers(header.get("InstanceNumber"), 1) is not None and float(header.InstanceNumber)) or 0),
         photometric=str(header.get("PhotometricInterpretation", "")),
         bits_allocated=int(header.get("BitsAllocated", 0) or 0),

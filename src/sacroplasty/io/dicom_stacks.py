@@ -96,6 +96,17 @@ def heights_mm(slices: list[Slice] | tuple[Slice, ...]) -> Points:
 
 
 def _parted(family: list[Slice]) -> list[list[Slice]]:
+    """One part per stack that an enhanced file declares, each parted again by acquisition."""
+    declared: dict[str, list[Slice]] = defaultdict(list)
+    for one in family:
+        declared[one.stack].append(one)
+    if min(map(len, declared.values())) < MINIMUM_SLICES:
+        # Some writers number every frame as a stack of its own.
+        return _by_acquisition(family)
+    return [part for stack in declared.values() for part in _by_acquisition(stack)]
+
+
+def _by_acquisition(family: list[Slice]) -> list[list[Slice]]:
     """The family in order of position; where every place is taken several times, one part per acquisition."""
     heights = heights_mm(family)
     order = sorted(range(len(family)), key=lambda n: (heights[n], family[n].acquisition, str(family[n].path), n))

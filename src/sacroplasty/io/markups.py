@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from sacroplasty.io.verdict import rejected
 from sacroplasty.space import Points
 
 _LARGEST_BYTES = 20_000_000
+# The schemas that Slicer itself takes: any 1.x.y. A later major version may mean another thing by the same field.
+_SCHEMA = re.compile(r"markups-schema-v1\.\d+\.\d+\.json#*$")
+_STATUS = {"undefined", "preview", "defined"}
 _SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0), "0": (-1.0, -1.0, 1.0), "1": (1.0, 1.0, 1.0)}
 
 
@@ -31,8 +35,8 @@ class Markup:
 def read_markups(path: str | os.PathLike[str]) -> tuple[Markup, ...]:
     """Every markup in a .mrk.json or .fcsv file, in LPS mm; points that are not defined are left out.
 
-    A .mrk.json without coordinate system is LPS, as Slicer's schema says; an .fcsv without one is refused. Parsed in
-    the child process.
+    A .mrk.json must name version 1 of Slicer's markups schema; without coordinate system it is LPS, without unit mm, as
+    that schema says. An .fcsv without coordinate system is refused. Parsed in the child process.
     """
     source = Path(path)
     if not source.is_file() or source.stat().st_size > _LARGEST_BYTES:
@@ -48,7 +52,7 @@ def load_markups(path: Path) -> list[dict[str, Any]]:
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         return [_fcsv(text, path.stem)] if path.suffix.lower() == ".fcsv" else _json(text)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         got = f"{type(error).__name__}: {error}"[:120]
         raise rejected("SAC-G003", f"{path.name} is not a readable markups file", got=got) from error
 
@@ -62,13 +66,23 @@ def _places(points: Any, name: str) -> Points:
 
 
 def _json(text: str) -> list[dict[str, Any]]:
+    content = json.loads(text)
+    schema = str(content.get("@schema", ""))
+    if not _SCHEMA.search(schema):
+        remedy = "Save it again from Slicer 4.13 or later as .mrk.json"
+        raise rejected(
+            "SAC-G005", "The file does not name a schema of Slicer's markups", got=schema[-80:], remedy=remedy
+        )
     found = []
-    for one in json.loads(text)["markups"]:
+    for one in content["markups"]:
         system = str(one.get("coordinateSystem", "LPS"))
         units = one.get("coordinateUnits", "mm")
         if system not in {"LPS", "RAS"} or (units if isinstance(units, str) else units[0]) != "mm":
             raise rejected("SAC-G050", "The markup is neither in LPS nor RAS mm", got=f"{system}, {units}")
-        points = [p for p in one["controlPoints"] if p.get("positionStatus", "defined") == "defined"]
+        given = one.get("controlPoints", [])
+        if not {p.get("positionStatus", "defined") for p in given} <= _STATUS:
+            raise ValueError("a control point's positionStatus is none of the schema's")
+        points = [p for p in given if p.get("positionStatus", "defined") == "defined"]
         found.append(_markup(str(one["type"]), str(one.get("name", "")), points, system))
     return found
 

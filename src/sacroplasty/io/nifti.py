@@ -11,7 +11,6 @@ import zlib
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import nibabel as nib
 import numpy as np
 
 from sacroplasty.errors import InputError
@@ -79,6 +78,8 @@ def _inflated(path: Path) -> bytes:
 
 
 def _parsed(raw: bytes, name: str) -> Any:
+    import nibabel as nib  # here: a child process that parses another format need not wait for it
+
     for kind in () if not is_header(raw) else (nib.Nifti1Image, nib.Nifti2Image):
         try:
             return kind.from_bytes(raw)
@@ -211,6 +212,8 @@ def write_nifti(image: Volume | Mask | LabelMap, path: str | os.PathLike[str]) -
     target = Path(path)
     if not target.name.endswith((".nii", ".nii.gz")):
         raise InputError("A NIfTI file must end in .nii or .nii.gz", got=target.name)
+    import nibabel as nib
+
     array = image.array.astype(np.uint8) if isinstance(image, Mask) else image.array
     nifti = nib.Nifti1Image(array, RAS_TO_LPS @ image.grid.affine_lps)
     nifti.set_sform(nifti.affine, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
 from sacroplasty.io.gate import tilt_of
 from sacroplasty.io.raw import RawImage
@@ -20,6 +19,8 @@ def without_tilt(raw: RawImage) -> RawImage:
 
     The slices keep their planes and pixels their spacing; the new stack covers every old pixel. Recorded as SAC-G071.
     """
+    from scipy import ndimage
+
     side_mm, angle_deg = tilt_of(raw)
     spacing = np.linalg.norm([raw.first_step_mm, raw.second_step_mm], axis=1)
     units = np.array([raw.first_step_mm / spacing[0], raw.second_step_mm / spacing[1]])

@@ -50,7 +50,7 @@ def _line(plan: Plan, number: int) -> dict[str, Any]:
 
 
 def _marked(name: str, description: str, *ends: tuple[str, npt.ArrayLike]) -> dict[str, Any]:
-    """A locked line between two named points."""
+    """A locked line between two named points; the description stands at both, where the schema has a field for it."""
     first, last = (np.asarray(point, dtype=np.float64) for _, point in ends)
     return {
         "type": "Line",
@@ -60,12 +60,11 @@ def _marked(name: str, description: str, *ends: tuple[str, npt.ArrayLike]) -> di
         "fixedNumberOfControlPoints": True,
         "labelFormat": "%N-%d",
         "name": name,
-        "description": description,
         "controlPoints": [
             {
                 "id": str(n + 1),
                 "label": label,
-                "description": "",
+                "description": description,
                 "associatedNodeID": "",
                 "position": [float(v) for v in np.asarray(point)],
                 "orientation": [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0],

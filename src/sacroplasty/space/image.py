@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from sacroplasty.errors import AnatomyError, GeometryError, InputError
 from sacroplasty.space.frame import Points
@@ -29,9 +28,12 @@ def _pulled(
     source_from_target = (source.voxel_from_patient @ target.patient_from_voxel).matrix
     values = np.asarray(array, dtype=np.float32)
     if order == 1:
-        from sacroplasty.space import linear  # here: this room is imported by everything, numba is slow to import
+        # numba and scipy only where they are used: every child process that parses a file imports this room.
+        from sacroplasty.space import linear
 
         return linear.pulled(values, source_from_target, target.shape, outside)
+    from scipy import ndimage
+
     across = source_from_target[:3, :3]
     diagonal = np.diag(np.diag(across))
     matrix = np.diag(diagonal) if np.allclose(across, diagonal, atol=1e-12) else across
@@ -100,6 +102,8 @@ class Volume:
             from sacroplasty.space import linear
 
             return linear.sampled(np.asarray(self.array, np.float32), index, outside).reshape(points.shape[:-1])
+        from scipy import ndimage
+
         source = self.array if order == 0 else np.asarray(self.array, dtype=np.float32)
         values = ndimage.map_coordinates(source, index.T, order=order, mode="constant", cval=outside)
         return np.asarray(values, dtype=np.float32).reshape(points.shape[:-1])
