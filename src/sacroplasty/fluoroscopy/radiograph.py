@@ -40,7 +40,7 @@ class Seen(StrEnum):
 
 @dataclass(frozen=True)
 class Visibility:
-    """One structure in one view: how far it stands out (1 = as strong as the clutter) and what that means."""
+    """One structure in one view: how far it stands out, in standard deviations of what lies around, and what that means."""
 
     structure: str
     detectability: float
@@ -105,6 +105,7 @@ def render(
     exposure: Exposure | None = None,
     seed: int | None = None,
     step_mm: float = STEP_MM,
+    device: str = "cpu",
 ) -> Radiograph:
     """The radiograph of a CT (HU) in a view, with what lies in the patient.
 
@@ -112,27 +113,28 @@ def render(
     cement: volume share of cement per voxel, unit "1", on any grid; it takes the place of marrow.
     contrast: iodine in mg/mL, unit "mg/ml". barium_mass_fraction: of the cement powder's radiopacifier in the cement.
     exposure: None lets the automatic brightness control choose the tube voltage.
+    device: "cpu" or "gpu", where the line integrals of the volumes are made (see `line_integrals`).
     seed: adds quantum noise; None gives the noise-free mean. Give `Tissues.of(ct)` to render many views of one CT.
     """
     tissues = ct if isinstance(ct, Tissues) else Tissues.of(ct)
-    paths = {name: _per_cm2(packed, view, step_mm) for name, packed in tissues.packed.items()}
+    paths = {name: _per_cm2(packed, view, step_mm, device) for name, packed in tissues.packed.items()}
     for placed in needles:
         steel_cm = needle_path_mm(view, placed, stylet) / np.float32(10)
         paths["steel"] = paths.get("steel", np.float32(0)) + steel_cm * np.float32(DENSITIES["steel"])
         paths["water"] = paths["water"] - steel_cm
     if cement is not None:
-        _add_cement(paths, cement, view, barium_mass_fraction, step_mm)
+        _add_cement(paths, cement, view, barium_mass_fraction, step_mm, device)
     if contrast is not None:
         _require(contrast, "mg/ml", "Contrast")
-        paths["iodine"] = _per_cm2(PackedVolume.of(contrast), view, step_mm) / np.float32(1000)
+        paths["iodine"] = _per_cm2(PackedVolume.of(contrast), view, step_mm, device) / np.float32(1000)
     how = exposure or automatic_exposure(paths)
     primary = how.beam.signal(paths)
     return Radiograph(_detected(primary, how, seed), view)
 
 
-def _per_cm2(density: PackedVolume, view: View, step_mm: float) -> Image:
+def _per_cm2(density: PackedVolume, view: View, step_mm: float, device: str) -> Image:
     """Areal density per cm² of a map per cm³."""
-    return line_integrals(density, view, step_mm) / np.float32(10)
+    return line_integrals(density, view, step_mm, device=device) / np.float32(10)
 
 
 def automatic_exposure(paths_g_cm2: Mapping[str, Image]) -> Exposure:
@@ -169,7 +171,12 @@ def cement_density_g_cm3(barium_mass_fraction: float) -> float:
 
 
 def _add_cement(
-    paths: dict[str, Image], cement: Volume, view: View, barium_mass_fraction: float | None, step_mm: float
+    paths: dict[str, Image],
+    cement: Volume,
+    view: View,
+    barium_mass_fraction: float | None,
+    step_mm: float,
+    device: str,
 ) -> None:
     _require(cement, "1", "Cement")
     barium = value("assumptions.cement_barium_mass_fraction") if barium_mass_fraction is None else barium_mass_fraction
@@ -178,7 +185,7 @@ def _add_cement(
             "Cement is a share of each voxel, and barium a share of its mass",
             got=f"largest share {float(cement.array.max()):.3g}, barium {barium}",
         )
-    filled_cm = _per_cm2(PackedVolume.of(cement), view, step_mm)
+    filled_cm = _per_cm2(PackedVolume.of(cement), view, step_mm, device)
     density = cement_density_g_cm3(barium)
     paths["pmma"] = filled_cm * np.float32(density * (1 - barium))
     paths["barium_sulfate"] = filled_cm * np.float32(density * barium)

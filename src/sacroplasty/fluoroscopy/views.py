@@ -209,18 +209,24 @@ def _behind(scene: _Scene, secondary_deg: float, name: str) -> View:
 def foramina_tilt(
     stage: Stage, level: Level, view_at: Callable[[float], View], tilts_deg: Sequence[float]
 ) -> tuple[float, float]:
-    """The tilt at which the foramina of a level are best seen, and their mean detectability there, worst in ± one step.
+    """The tilt, to a degree, at which the anterior foramina of a level stand out most, worst within ± 3 degrees, and
+    how far they do there on average. Where no anterior foramen is known, the posterior ones count.
 
-    view_at: the view of a tilt. PlanError where the level has no known foramen.
+    view_at: the view of a tilt. tilts_deg: rising; between them the score is interpolated. PlanError where the level
+    has no known foramen.
     """
-    targets = stage.named([level.value, "foramen"])
+    targets = stage.named([level.value, "anterior foramen"]) or stage.named([level.value, "foramen"])
     if not targets:
         raise PlanError(f"No foramen of {level} is known", remedy="Segment the foramina or choose another level")
-    scores = [float(np.mean([v.detectability for v in judged(stage, view_at(t), targets)])) for t in tilts_deg]
-    padded = np.pad(scores, 1, mode="edge")
-    robust = np.minimum(np.minimum(padded[:-2], padded[2:]), scores)
-    best = int(np.argmax(robust))
-    return float(tilts_deg[best]), float(scores[best])
+
+    def score(tilt: float) -> float:
+        return float(np.mean([v.detectability for v in judged(stage, view_at(tilt), targets)]))
+
+    scores = [score(t) for t in tilts_deg]
+    fine = np.arange(tilts_deg[0], tilts_deg[-1] + 0.5)
+    near = [np.interp(fine + off, tilts_deg, scores) for off in (-ROBUST_DEG, 0.0, ROBUST_DEG)]
+    best = float(fine[int(np.argmax(np.min(near, axis=0)))])
+    return best, score(best)
 
 
 def _foramina_view(scene: _Scene, level: Level) -> PlannedView:
