@@ -28,8 +28,6 @@ from scipy.signal import fftconvolve
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from synthetic_pelvis import Scan, full_model, synthetic_ct
-
 from sacroplasty.anatomy import Anatomy, Face, Foramen, segment
 from sacroplasty.fluoroscopy import CArm, Radiograph, Stage, Tissues, View, angles_of, render
 from sacroplasty.fluoroscopy.views import ROBUST_DEG, foramina_tilt
@@ -37,6 +35,7 @@ from sacroplasty.fluoroscopy.visibility import foramen_rim, without_gas
 from sacroplasty.phantom import PhantomShape, build_phantom
 from sacroplasty.plan import Level
 from sacroplasty.space import Volume
+from synthetic_pelvis import Scan, full_model, synthetic_ct
 
 TEXTBOOK = (0.0, 30.0, 45.0)
 PHANTOMS, PELVES = range(100, 124), range(1, 17)
@@ -145,7 +144,7 @@ def rows_of(name: str, ct: Volume, anatomy: Anatomy, levels: list[Level]) -> lis
 
 
 def summary(path: Path) -> None:
-    """Print, per kind of case and level, how often the planned tilt beats each textbook tilt and how often each fails."""
+    """Print, per kind of case and level, how often the planned tilt beats each textbook tilt and each fails."""
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     for kind in ("phantom", "pelvis"):
@@ -154,7 +153,9 @@ def summary(path: Path) -> None:
             if not part:
                 continue
             planned = np.array([float(r["planned"]) for r in part])
-            said = [f"{kind} {level} n={len(part)} planned median {np.median(planned):.2f}, under 2: {(planned < 2).mean():.0%}"]
+            said = [
+                f"{kind} {level} n={len(part)} planned {np.median(planned):.2f}, under 2: {(planned < 2).mean():.0%}"
+            ]
             for tilt in TEXTBOOK:
                 fixed = np.array([float(r[f"at_{tilt:.0f}"]) for r in part])
                 said.append(f"{tilt:.0f}: beaten {(planned > fixed).mean():.0%}, under 2: {(fixed < 2).mean():.0%}")

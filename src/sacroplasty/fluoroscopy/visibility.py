@@ -59,7 +59,7 @@ class Stage:
 
     @staticmethod
     def of(ct: Volume, anatomy: Anatomy) -> Stage:
-        """The CT on the anatomy's grid at about 1.5 mm, and every known foramen, the canal's walls, the ventral cortex."""
+        """The CT on the anatomy's grid at about 1.5 mm; every known foramen, the canal's walls, the ventral cortex."""
         grid = anatomy.labels.grid
         grid = grid.resized(max(1.5, max(grid.spacing_mm)))
         whole = attenuation_per_mm(without_gas(ct.resampled(grid), anatomy.body), _ENERGY_KEV)
@@ -110,7 +110,7 @@ def _tunnel_near(anatomy: Anatomy, foramen: Foramen) -> Mask:
 
 
 def _canal_walls(anatomy: Anatomy) -> list[tuple[str, Mask]]:
-    """Bone around the sacral canal, parted into its ventral, dorsal, left and right wall; none where it is not known."""
+    """Bone around the sacral canal, in its ventral, dorsal, left and right wall; none where it is not known."""
     if anatomy.canal is None or not anatomy.labels.has("canal"):
         return []
     labels = anatomy.labels
@@ -184,7 +184,7 @@ class _Scenery:
         self.around = (distance > _NEAREST_MM) & (distance < _FARTHEST_MM)
 
     def stands_out(self, change: Image) -> float:
-        """How many standard deviations of its surroundings' answers the pattern's own place answers above their mean."""
+        """By how many standard deviations of the answers around the pattern is answered more at its own place."""
         pattern = _banded(change, self.pixel_mm)
         wanted = fft.rfft2(pattern, self.shape)
         itself = fft.irfft2(np.abs(wanted) ** 2, self.shape)
