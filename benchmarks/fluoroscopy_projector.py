@@ -1,8 +1,8 @@
 """Speed and agreement of the projector on a pelvis of 448 x 376 x 400 voxels of 0.8 mm, 512 x 512 detector.
 
 Peers in the same run where they are installed: itk-rtk's Joseph and nanodrr's sampling on the CPU (`pip install itk-rtk
-nanodrr`; about 3 GB, so no part of the development lock). Agreement is against a trilinear reference sampled every
-0.2 mm on random rays. Times are medians, all on the same cores.
+nanodrr`; about 3 GB, so no part of the development lock), and our GPU path where a CUDA device is there. Agreement is
+against a trilinear reference sampled every 0.2 mm on random rays. Times are medians, all on the same cores.
 
 Run: python benchmarks/fluoroscopy_projector.py; writes benchmarks/fluoroscopy_projector.csv
 """
@@ -115,6 +115,15 @@ def nanodrr_projector(mu: Volume) -> Callable[[object, View], np.ndarray] | None
     return project
 
 
+def gpu_projector() -> Callable[[PackedVolume, View], np.ndarray] | None:
+    """Our ray-driven Joseph on a GPU; None where numba finds no CUDA device."""
+    from numba import cuda
+
+    if not cuda.is_available():
+        return None
+    return lambda packed, view: line_integrals(packed, view, device="gpu")
+
+
 def main() -> None:
     """Print the table and write the CSV."""
     ct = real_ct("totalsegmentator/ct_3mm.nii.gz")
@@ -123,7 +132,11 @@ def main() -> None:
     fine = ct.resampled(grid, order=1)
     mu = attenuation_per_mm(fine, 65.0)
     packed = PackedVolume.of(mu)
-    peers = {"itk-rtk Joseph": rtk_projector(mu), "nanodrr, 500 samples": nanodrr_projector(mu)}
+    peers = {
+        "ray-driven Joseph, GPU": gpu_projector(),
+        "itk-rtk Joseph": rtk_projector(mu),
+        "nanodrr, 500 samples": nanodrr_projector(mu),
+    }
     centre = (grid.bounds_mm[0] + grid.bounds_mm[1]) / 2 + np.array([0.0, 20.0, -10.0])
     rng, rows = np.random.default_rng(0), []
     for name, (primary, secondary) in VIEWS.items():

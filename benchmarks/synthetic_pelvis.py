@@ -170,8 +170,13 @@ def _bone(labels, h, scan, rng):
     return cortex * (1 - inner) + marrow * inner
 
 
-def synthetic_ct(model: PelvisModel, index: int, scan: Scan, seed: int) -> tuple[Volume, LabelMap]:
-    """A simulated CT of one atlas subject (0..31) and its true labels on a 1 mm grid; same seed, same image."""
+def synthetic_ct(
+    model: PelvisModel, index: int, scan: Scan, seed: int, spacing_mm: float = 1.0
+) -> tuple[Volume, LabelMap]:
+    """A simulated CT of one atlas subject (0..31) and its true labels on a grid of that spacing; same seed, same image.
+
+    Tissue texture is drawn per voxel: another spacing is another image, cheaper to make.
+    """
     rng = np.random.default_rng(seed)
     atlas = np.load(data_root() / "pelvis_atlas" / "pelvis_atlas_32.npz")
     bones = np.concatenate([atlas[name] for name in ("sacrum", "left", "right")], axis=1).astype(float)
@@ -179,11 +184,11 @@ def synthetic_ct(model: PelvisModel, index: int, scan: Scan, seed: int) -> tuple
     sacrum = subject[:PER_BONE]
     low, high = subject.min(0) - np.array([35, 45, 0]), subject.max(0) + np.array([35, 35, 0])
     low[2], high[2] = sacrum[:, 2].min() - 60, sacrum[:, 2].max() + 60
-    grid = Grid.aligned(low, high, 1.0)
+    grid = Grid.aligned(low, high, spacing_mm)
     labels, plate, up = _bones(model, subject, grid, rng)
     hu = _tissue(labels, grid, plate, up, scan, rng)
     hu = ndimage.gaussian_filter(hu, [0.6, 0.6, max(0.4, 0.35 * scan.slice_mm)])
-    spacing = np.array([0.8, 0.8, scan.slice_mm])
+    spacing = np.array([0.8 * spacing_mm, 0.8 * spacing_mm, scan.slice_mm])
     affine = np.eye(4)
     affine[:3, :3] = turn(scan.turn_deg) @ np.diag(spacing)
     counts = np.ceil((high - low) / spacing).astype(int)

@@ -217,8 +217,38 @@ def test_display_burns_in_the_notice_and_draws_needles_dark():
     assert np.array_equal(shown.rgb, displayed(shot).rgb)
 
 
+def test_a_collimator_darkens_what_it_covers_and_takes_scatter_away():
+    ct, posed = water_box(), view(AP, arm=ARM_ODD)
+    hazy = Exposure(Beam.typical(80.0), 2.0, 1e6, 0.0)
+    wide = render(ct, posed, exposure=hazy)
+    narrow = render(ct, posed, exposure=hazy, field_mm=(60.0, 30.0))
+    lit = narrow.signal > 1e-5
+    rows, columns = (np.ptp(np.nonzero(lit)[axis]) + 1 for axis in (0, 1))
+    assert columns * posed.carm.isocentre_pixel_mm == pytest.approx(60.0, abs=posed.carm.isocentre_pixel_mm)
+    assert rows * posed.carm.isocentre_pixel_mm == pytest.approx(30.0, abs=posed.carm.isocentre_pixel_mm)
+    assert narrow.signal[64, 64] < 0.8 * wide.signal[64, 64]
+    grey = displayed(narrow, scale=1).rgb
+    assert grey[64, 64].max() > 0
+    assert not grey[100, 64].any()
+    noisy = render(ct, posed, exposure=Exposure(Beam.typical(80.0), 0.0, 400.0, 0.0), seed=1, field_mm=(40.0, 40.0))
+    inside = noisy.signal[56:73, 56:73]
+    assert inside.std() / inside.mean() == pytest.approx(0.05, rel=0.3)
+
+
+def test_a_magnified_detector_shows_less_and_larger():
+    zoomed = ARM.magnified(150.0)
+    assert (zoomed.rows, zoomed.field_mm[0]) == (ARM.rows, 150.0)
+    centre = (ARM.rows - 1) / 2
+    near, far = (view(AP, arm=arm).detector_from_patient.points((20.0, 0.0, 0.0))[0] - centre for arm in (ARM, zoomed))
+    assert far == pytest.approx(2 * near)
+    with pytest.raises(InputError, match="part of the detector"):
+        ARM.magnified(400.0)
+
+
 def test_guards_fire():
     ct, posed = water_box(), view(AP)
+    with pytest.raises(InputError, match="collimated field"):
+        render(ct, posed, field_mm=(0.0, 30.0))
     with pytest.raises(InputError, match="Hounsfield"):
         render(Volume(np.zeros(ct.grid.shape, np.float32), ct.grid, "1"), posed)
     with pytest.raises(InputError, match="Cement must be"):

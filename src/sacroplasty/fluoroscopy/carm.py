@@ -97,3 +97,11 @@ class CArm:
         changes = dict(self.__dict__)
         changes.update(rows=pixels, columns=pixels, pixel_mm=max(self.field_mm) / pixels)
         return type(self)(**changes)
+
+    def magnified(self, field_mm: float) -> Self:
+        """The same machine with its detector's magnification on: as many pixels over a smaller square field, in mm."""
+        if not 0 < field_mm <= max(self.field_mm):
+            raise InputError("A magnified field is part of the detector", got=f"{field_mm} of {max(self.field_mm)} mm")
+        changes = dict(self.__dict__)
+        changes.update(pixel_mm=field_mm / max(self.rows, self.columns))
+        return type(self)(**changes)

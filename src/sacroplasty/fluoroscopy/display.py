@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
-from sacroplasty.fluoroscopy.radiograph import Radiograph
+from sacroplasty.fluoroscopy.radiograph import DARKEST, Radiograph
 from sacroplasty.fluoroscopy.view import View
 from sacroplasty.space import Points
 
@@ -87,16 +87,21 @@ def letters(direction: npt.ArrayLike) -> str:
 def toned(radiograph: Radiograph, *, bone_white: bool = False, harmonised: float = 0.75) -> npt.NDArray[np.uint8]:
     """Grey values (rows, columns): windowed attenuation, dark where dense as in fluoroscopy unless `bone_white`.
 
-    `harmonised` (0 to 1) takes away that share of the slow brightness changes, as fluoroscopy units do.
+    `harmonised` (0 to 1) takes away that share of the slow brightness changes, as fluoroscopy units do. What a
+    collimator covers is black.
     """
+    covered = radiograph.signal <= DARKEST
     density = radiograph.attenuation
+    if covered.any() and not covered.all():
+        density = np.where(covered, np.median(density[~covered]), density)
     slow = ndimage.gaussian_filter(density, min(density.shape) / 12, mode="nearest")
     even = density - np.float32(harmonised) * slow
-    inside = density > _PATIENT_SHARE * np.percentile(density, 99)
+    inside = (density > _PATIENT_SHARE * np.percentile(density, 99)) & (~covered | covered.all())
     low, high = np.percentile(even[inside], (0.5, 99.8))
     grey = np.clip((even - low) / max(float(high - low), 1e-6), 0, 1)
     if not bone_white:
         grey = 1 - grey
+    grey = np.where(covered, 0, grey)
     return np.rint(grey * 255).astype(np.uint8)
 
 

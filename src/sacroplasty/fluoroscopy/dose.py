@@ -45,7 +45,9 @@ def estimated_dose(views: tuple[View, ...], needles: int = 1, *, skin_distance_m
     published = value("fluoroscopy.skin_dose")
     sentence = (
         f"Expected (estimate): {(placement + cement) / _MINUTE_S:.0f} min of fluoroscopy in {len(views)} views and "
-        f"{kerma:.0f} mGy at the skin; a published mean for vertebroplasty is {published:.0f} mGy in "
-        f"{value('fluoroscopy.skin_dose_time'):.0f} min."
+        f"{kerma:.0f} mGy at the skin; published means are {published:.0f} mGy in "
+        f"{value('fluoroscopy.skin_dose_time'):.0f} min for vertebroplasty and "
+        f"{value('fluoroscopy.malignant_dose'):.0f} mGy in {value('fluoroscopy.malignant_time') / _MINUTE_S:.0f} min "
+        f"for augmentation of malignant fractures."
     )
     return DoseEstimate(placement, cement, kerma, sentence)

@@ -1,4 +1,4 @@
-"""Line integrals of a packed volume along every ray of a view, on the CPU: shear-warp.
+"""Line integrals of a packed volume along every ray of a view, on the CPU by shear-warp, on request on a GPU.
 
 Cost follows the volume's resolution, not the detector's: each slice across the dominant axis of the central ray is
 resampled to an intermediate image on a plane near the isocentre, the slices are added there, and the sum is mapped to
@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from sacroplasty.errors import InputError
 from sacroplasty.fluoroscopy.packed import PackedVolume
 from sacroplasty.fluoroscopy.view import View
 
 Image = npt.NDArray[np.float32]
 
+DEVICES = ("cpu", "gpu")
 # The intermediate image's sampling, in mm on its plane: finer than a CT voxel loses nothing a detector shows.
 STEP_MM = 0.5
 # Cells kept free around the intermediate image for the cubic kernel.
@@ -133,12 +135,19 @@ class Rays:
         self.voxels_per_mm = np.linalg.norm(voxel.vectors(np.eye(3)), axis=0)
 
 
-def line_integrals(volume: PackedVolume, view: View, step_mm: float = STEP_MM) -> Image:
+def line_integrals(volume: PackedVolume, view: View, step_mm: float = STEP_MM, *, device: str = "cpu") -> Image:
     """Integral (rows, columns) of a packed volume along the ray of every pixel: density per mm times mm.
 
     Only what lies between the source and the detector counts. `step_mm` samples the intermediate image; use about the
-    voxel size of a coarse volume. The array is as the source sees it: never mirrored.
+    voxel size of a coarse volume. The array is as the source sees it: never mirrored. device: one of DEVICES; "gpu"
+    goes ray by ray on the first CUDA device, does not use `step_mm`, and raises InputError where there is none.
     """
+    if device not in DEVICES:
+        raise InputError("There is no such device", got=device, remedy=f"Use {' or '.join(DEVICES)}")
+    if device == "gpu":
+        from sacroplasty.fluoroscopy._gpu import line_integrals_on_gpu
+
+        return line_integrals_on_gpu(volume, view)
     rays = Rays(volume, view)
     a, b, k = rays.axes
     plane = rays.source[k] + rays.central[k] * view.carm.source_isocentre_mm / view.carm.source_detector_mm

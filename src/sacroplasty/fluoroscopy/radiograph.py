@@ -26,8 +26,8 @@ _SCATTER_BINNING = 8
 _PELVIS_ATTENUATION = 5.0
 # Voltages that a brightness control steps through.
 _TUBE_KVP = (60.0, 70.0, 80.0, 90.0, 100.0, 110.0)
-# Below this the logarithm of a signal is noise.
-_DARKEST = 1e-6
+# Below this the logarithm of a signal is noise; what the collimator's leaves cover holds this.
+DARKEST = 1e-6
 
 
 class Seen(StrEnum):
@@ -40,7 +40,7 @@ class Seen(StrEnum):
 
 @dataclass(frozen=True)
 class Visibility:
-    """One structure in one view: how far it stands out (1 = as strong as the clutter) and what that means."""
+    """One structure in one view: how far it stands out, in standard deviations of what is around, and its meaning."""
 
     structure: str
     detectability: float
@@ -70,7 +70,7 @@ class Radiograph:
     @property
     def attenuation(self) -> Image:
         """-log of the signal (rows, columns): what line integrals are compared with."""
-        return np.asarray(-np.log(np.maximum(self.signal, np.float32(_DARKEST))))
+        return np.asarray(-np.log(np.maximum(self.signal, np.float32(DARKEST))))
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def render(
     barium_mass_fraction: float | None = None,
     exposure: Exposure | None = None,
     seed: int | None = None,
+    field_mm: tuple[float, float] | None = None,
     step_mm: float = STEP_MM,
+    device: str = "cpu",
 ) -> Radiograph:
     """The radiograph of a CT (HU) in a view, with what lies in the patient.
 
@@ -112,27 +114,39 @@ def render(
     cement: volume share of cement per voxel, unit "1", on any grid; it takes the place of marrow.
     contrast: iodine in mg/mL, unit "mg/ml". barium_mass_fraction: of the cement powder's radiopacifier in the cement.
     exposure: None lets the automatic brightness control choose the tube voltage.
+    field_mm: across and along the columns, at the isocentre, what the collimator leaves open; less field, less scatter.
+    device: "cpu" or "gpu", where the line integrals of the volumes are made (see `line_integrals`).
     seed: adds quantum noise; None gives the noise-free mean. Give `Tissues.of(ct)` to render many views of one CT.
     """
     tissues = ct if isinstance(ct, Tissues) else Tissues.of(ct)
-    paths = {name: _per_cm2(packed, view, step_mm) for name, packed in tissues.packed.items()}
+    paths = {name: _per_cm2(packed, view, step_mm, device) for name, packed in tissues.packed.items()}
     for placed in needles:
         steel_cm = needle_path_mm(view, placed, stylet) / np.float32(10)
         paths["steel"] = paths.get("steel", np.float32(0)) + steel_cm * np.float32(DENSITIES["steel"])
         paths["water"] = paths["water"] - steel_cm
     if cement is not None:
-        _add_cement(paths, cement, view, barium_mass_fraction, step_mm)
+        _add_cement(paths, cement, view, barium_mass_fraction, step_mm, device)
     if contrast is not None:
         _require(contrast, "mg/ml", "Contrast")
-        paths["iodine"] = _per_cm2(PackedVolume.of(contrast), view, step_mm) / np.float32(1000)
+        paths["iodine"] = _per_cm2(PackedVolume.of(contrast), view, step_mm, device) / np.float32(1000)
     how = exposure or automatic_exposure(paths)
     primary = how.beam.signal(paths)
-    return Radiograph(_detected(primary, how, seed), view)
+    field = None if field_mm is None else open_field(view, field_mm)
+    return Radiograph(_detected(primary, how, seed, field), view)
 
 
-def _per_cm2(density: PackedVolume, view: View, step_mm: float) -> Image:
+def open_field(view: View, field_mm: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """Pixels (rows, columns) that a collimator leaves open: a rectangle across x along, in mm at the isocentre."""
+    if min(field_mm) <= 0:
+        raise InputError("A collimated field has a width and a height above zero", got=f"{field_mm} mm")
+    carm = view.carm
+    v, u = (np.abs(np.arange(n) - (n - 1) / 2) * carm.isocentre_pixel_mm for n in (carm.rows, carm.columns))
+    return np.asarray((v[:, None] <= field_mm[1] / 2) & (u[None, :] <= field_mm[0] / 2))
+
+
+def _per_cm2(density: PackedVolume, view: View, step_mm: float, device: str) -> Image:
     """Areal density per cm² of a map per cm³."""
-    return line_integrals(density, view, step_mm) / np.float32(10)
+    return line_integrals(density, view, step_mm, device=device) / np.float32(10)
 
 
 def automatic_exposure(paths_g_cm2: Mapping[str, Image]) -> Exposure:
@@ -169,7 +183,12 @@ def cement_density_g_cm3(barium_mass_fraction: float) -> float:
 
 
 def _add_cement(
-    paths: dict[str, Image], cement: Volume, view: View, barium_mass_fraction: float | None, step_mm: float
+    paths: dict[str, Image],
+    cement: Volume,
+    view: View,
+    barium_mass_fraction: float | None,
+    step_mm: float,
+    device: str,
 ) -> None:
     _require(cement, "1", "Cement")
     barium = value("assumptions.cement_barium_mass_fraction") if barium_mass_fraction is None else barium_mass_fraction
@@ -178,23 +197,28 @@ def _add_cement(
             "Cement is a share of each voxel, and barium a share of its mass",
             got=f"largest share {float(cement.array.max()):.3g}, barium {barium}",
         )
-    filled_cm = _per_cm2(PackedVolume.of(cement), view, step_mm)
+    filled_cm = _per_cm2(PackedVolume.of(cement), view, step_mm, device)
     density = cement_density_g_cm3(barium)
     paths["pmma"] = filled_cm * np.float32(density * (1 - barium))
     paths["barium_sulfate"] = filled_cm * np.float32(density * barium)
     paths["water"] = np.maximum(paths["water"] - filled_cm, 0)
 
 
-def _detected(primary: Image, how: Exposure, seed: int | None) -> Image:
-    """Primary signal with scatter, quantum noise and detector blur."""
+def _detected(primary: Image, how: Exposure, seed: int | None, field: npt.NDArray[np.bool_] | None) -> Image:
+    """Primary signal with scatter, quantum noise and detector blur; dark where the collimator covers the detector."""
+    if field is not None:
+        primary = primary * field
     signal = np.asarray(primary + np.float32(how.scatter_to_primary) * _scattered(primary), dtype=np.float32)
     if seed is not None:
-        quanta = how.quanta_per_pixel / max(float(np.median(_middle(signal))), _DARKEST)
+        lit = _middle(signal) if field is None else signal[field]
+        quanta = how.quanta_per_pixel / max(float(np.median(lit)), DARKEST)
         counts = np.random.default_rng(seed).poisson(signal * quanta)
         signal = (counts / quanta).astype(np.float32)
     if how.blur_pixels > 0:
         signal = np.asarray(ndimage.gaussian_filter(signal, how.blur_pixels, mode="nearest"))
-    return np.asarray(np.maximum(signal, np.float32(_DARKEST)))
+    if field is not None:
+        signal = np.where(field, signal, np.float32(DARKEST))
+    return np.asarray(np.maximum(signal, np.float32(DARKEST)))
 
 
 def _scattered(primary: Image) -> Image:
@@ -203,7 +227,7 @@ def _scattered(primary: Image) -> Image:
     Convolution model: a column of tissue scatters in proportion to what it lets through and to its attenuation.
     """
     n = min(_SCATTER_BINNING, *primary.shape)
-    made = primary * -np.log(np.maximum(primary, np.float32(_DARKEST))) / np.float32(_PELVIS_ATTENUATION)
+    made = primary * -np.log(np.maximum(primary, np.float32(DARKEST))) / np.float32(_PELVIS_ATTENUATION)
     rows, columns = (size // n * n for size in primary.shape)
     small = made[:rows, :columns].reshape(rows // n, n, columns // n, n).mean(axis=(1, 3))
     spread = ndimage.gaussian_filter(small, min(small.shape) / 10, mode="nearest")

@@ -21,6 +21,9 @@ from sacroplasty.fluoroscopy.visibility import contours
 from sacroplasty.plan import NeedlePlan, Point, as_point
 from sacroplasty.space import Volume
 
+# A checkpoint of its own must lie this far from the others.
+_APART_MM = 4.0
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -37,18 +40,15 @@ class Checkpoint:
 
 
 def rehearsal(placed: NeedlePlan, anatomy: Anatomy, views: Sequence[View]) -> tuple[Checkpoint, ...]:
-    """The checkpoints of a needle in order: skin, each structure it enters, and the target.
+    """The checkpoints of a needle in order: skin, periosteum, each cortex and joint, canal roof and floor, the pedicle
+    (the place nearest to a foramen or the canal), lesion and its centre.
 
     `views` should be AP and lateral at least; each checkpoint has one sentence per view.
     """
     if not views:
         raise InputError("A rehearsal needs views", remedy="Use views_for(plan, anatomy, ct)")
     path = placed.trajectory
-    stops: list[tuple[str, float]] = [("skin", 0.0)]
-    for crossing in sorted(placed.crossings, key=lambda c: c.start_depth_mm):
-        if 0.5 < crossing.start_depth_mm < path.length_mm - 0.5:
-            stops.append((f"entering {crossing.structure.replace('_', ' ')}", crossing.start_depth_mm))
-    stops.append(("target", path.length_mm))
+    stops = _stops(placed, anatomy)
     found = []
     for n, (name, depth) in enumerate(stops):
         tip = as_point(path.point_at(depth))
@@ -57,6 +57,45 @@ def rehearsal(placed: NeedlePlan, anatomy: Anatomy, views: Sequence[View]) -> tu
         action = f"advance {stops[n + 1][1] - depth:.0f} mm to {following}" if following else "stop: target reached"
         found.append(Checkpoint(name, depth, tip, shows, _breach(tip, anatomy), action))
     return tuple(found)
+
+
+def _stops(placed: NeedlePlan, anatomy: Anatomy) -> list[tuple[str, float]]:
+    """Names and depths in mm of the checkpoints, rising."""
+    path = placed.trajectory
+    bones = ("hip", "sacrum")
+    touched = inside_canal = False
+    stops: list[tuple[str, float]] = [("skin", 0.0)]
+    for crossing in sorted(placed.crossings, key=lambda c: c.start_depth_mm):
+        words = crossing.structure.replace("_", " ")
+        name = f"entering {words}"
+        if crossing.structure.startswith(bones) and not touched:
+            name, touched = f"periosteum of the {words}", True
+        elif words.endswith("canal"):
+            name, inside_canal = "through the canal's roof", True
+        elif inside_canal:
+            name, inside_canal = f"canal floor, {name}", False
+        if 0.5 < crossing.start_depth_mm < path.length_mm - 0.5:
+            stops.append((name, crossing.start_depth_mm))
+    narrow = _narrowest(placed, anatomy)
+    if narrow is not None and min(abs(narrow - depth) for _, depth in [*stops, ("", path.length_mm)]) > _APART_MM:
+        stops.append(("pedicle: nearest to foramen and canal", narrow))
+    stops.sort(key=lambda stop: stop[1])
+    return [*stops, ("lesion centre, the target", path.length_mm)]
+
+
+def _narrowest(placed: NeedlePlan, anatomy: Anatomy) -> float | None:
+    """Depth in mm inside the sacrum at which the needle is nearest to a foramen or the canal; None where none is."""
+    path = placed.trajectory
+    within = [c for c in placed.crossings if c.structure == "sacrum"]
+    risks = [np.asarray([f.centre_mm]) for f in anatomy.foramina if f.state.known]
+    if anatomy.canal is not None:
+        risks.append(np.asarray(anatomy.canal.centreline_mm))
+    if not within or not risks:
+        return None
+    depths = np.concatenate([np.arange(c.start_depth_mm, c.end_depth_mm, 1.0) for c in within])
+    points = np.asarray(path.point_at(depths))
+    away = np.linalg.norm(points[:, None] - np.concatenate(risks)[None], axis=-1).min(axis=1)
+    return float(depths[int(np.argmin(away))])
 
 
 def _references(view: View, anatomy: Anatomy) -> list[tuple[str, npt.NDArray[np.float64]]]:

@@ -36,8 +36,9 @@ class PlannedView:
     """A view with its reason, what can be seen in it, whether it can be reached, and its numbers.
 
     `measures`: needle_angle_deg (90 = the needle lies in the image plane), depth_per_pixel_mm (how far the tip moves
-    along the needle while its shadow moves one pixel), separation_mm (shadow of the tip from the nearest foramen, canal
-    or ventral cortex, at the isocentre), worst within ± 3 degrees; foramina_detectability where foramina are the point.
+    along the needle while its shadow moves one pixel); worst within ± 3 degrees, at the isocentre: foramina_apart_mm,
+    canal_apart_mm, ventral_wall_apart_mm (shadow of the tip from theirs), separation_mm (the least of them) and
+    cement_apart_mm (what the planned cement leaves of it); foramina_detectability where foramina are the point.
     """
 
     view: View
@@ -156,29 +157,35 @@ def _measured(scene: _Scene, view: View) -> dict[str, float]:
     angle = math.degrees(math.acos(min(1.0, cosine)))
     pixel = float(view.pixel_mm_at(tip))
     hidden = pixel / max(math.sin(math.radians(angle)), 1e-3)
-    return {"needle_angle_deg": angle, "depth_per_pixel_mm": hidden, "separation_mm": _separation(scene, view)}
+    return {"needle_angle_deg": angle, "depth_per_pixel_mm": hidden, **_separations(scene, view)}
 
 
-def _risk_points(anatomy: Anatomy) -> Points:
-    parts = [anatomy.frame.ventral_curve_mm]
-    parts += [np.asarray([f.centre_mm]) for f in anatomy.foramina if f.state.known]
+def _risk_points(anatomy: Anatomy) -> dict[str, Points]:
+    """Places (n, 3) that a tip must be told from, by structure."""
+    parts = {"ventral_wall": np.asarray(anatomy.frame.ventral_curve_mm)}
+    foramina = [f.centre_mm for f in anatomy.foramina if f.state.known]
+    if foramina:
+        parts["foramina"] = np.asarray(foramina)
     if anatomy.canal is not None:
-        parts.append(anatomy.canal.centreline_mm)
-    return np.concatenate(parts)
+        parts["canal"] = np.asarray(anatomy.canal.centreline_mm)
+    return parts
 
 
-def _separation(scene: _Scene, view: View) -> float:
-    """Smallest distance in the image, in mm at the isocentre, from the tip to a structure at risk, within ± 3 deg."""
-    points = _risk_points(scene.anatomy)
-    worst = math.inf
-    for turned in (
-        view,
-        *(_turned(view, *t) for t in ((ROBUST_DEG, 0), (-ROBUST_DEG, 0), (0, ROBUST_DEG), (0, -ROBUST_DEG))),
-    ):
-        project = turned.detector_from_patient
-        apart = np.linalg.norm(project.points(points) - project.points(scene.needle.tip_mm), axis=1)
-        worst = min(worst, float(apart.min()) * view.carm.isocentre_pixel_mm)
-    return worst
+def _separations(scene: _Scene, view: View) -> dict[str, float]:
+    """Smallest distances in the image, in mm at the isocentre, from the tip to each kind of structure, within ± 3 deg;
+    the smallest of them; and what is left of it when the planned cement lies as a ball about the tip.
+    """
+    apart: dict[str, float] = {}
+    for offset in ((0, 0), (ROBUST_DEG, 0), (-ROBUST_DEG, 0), (0, ROBUST_DEG), (0, -ROBUST_DEG)):
+        project = _turned(view, *offset).detector_from_patient
+        tip = project.points(scene.needle.tip_mm)
+        for name, points in _risk_points(scene.anatomy).items():
+            near = float(np.linalg.norm(project.points(points) - tip, axis=1).min()) * view.carm.isocentre_pixel_mm
+            apart[f"{name}_apart_mm"] = min(near, apart.get(f"{name}_apart_mm", math.inf))
+    smallest = min(apart.values())
+    volume_mm3 = 1000.0 * sum(deposit.volume_ml for deposit in scene.needle.injections)
+    ball_mm = (3 * volume_mm3 / (4 * math.pi)) ** (1 / 3)
+    return {**apart, "separation_mm": smallest, "cement_apart_mm": smallest - ball_mm}
 
 
 def _turned(view: View, primary_deg: float, secondary_deg: float) -> View:
@@ -210,18 +217,24 @@ def _behind(scene: _Scene, secondary_deg: float, name: str) -> View:
 def foramina_tilt(
     stage: Stage, level: Level, view_at: Callable[[float], View], tilts_deg: Sequence[float]
 ) -> tuple[float, float]:
-    """The tilt at which the foramina of a level are best seen, and their mean detectability there, worst in ± one step.
+    """The tilt, to a degree, at which the anterior foramina of a level stand out most, worst within ± 3 degrees, and
+    how far they do there on average. Where no anterior foramen is known, the posterior ones count.
 
-    view_at: the view of a tilt. PlanError where the level has no known foramen.
+    view_at: the view of a tilt. tilts_deg: rising; between them the score is interpolated. PlanError where the level
+    has no known foramen.
     """
-    targets = stage.named([level.value, "foramen"])
+    targets = stage.named([level.value, "anterior foramen"]) or stage.named([level.value, "foramen"])
     if not targets:
         raise PlanError(f"No foramen of {level} is known", remedy="Segment the foramina or choose another level")
-    scores = [float(np.mean([v.detectability for v in judged(stage, view_at(t), targets)])) for t in tilts_deg]
-    padded = np.pad(scores, 1, mode="edge")
-    robust = np.minimum(np.minimum(padded[:-2], padded[2:]), scores)
-    best = int(np.argmax(robust))
-    return float(tilts_deg[best]), float(scores[best])
+
+    def score(tilt: float) -> float:
+        return float(np.mean([v.detectability for v in judged(stage, view_at(tilt), targets)]))
+
+    scores = [score(t) for t in tilts_deg]
+    fine = np.arange(tilts_deg[0], tilts_deg[-1] + 0.5)
+    near = [np.interp(fine + off, tilts_deg, scores) for off in (-ROBUST_DEG, 0.0, ROBUST_DEG)]
+    best = float(fine[int(np.argmax(np.min(near, axis=0)))])
+    return best, score(best)
 
 
 def _foramina_view(scene: _Scene, level: Level) -> PlannedView:

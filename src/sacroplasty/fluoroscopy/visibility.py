@@ -1,7 +1,8 @@
-"""What can be seen in a view: foramina, canal and ventral cortex against the clutter of everything else.
+"""What can be seen in a view: foramina, canal walls and ventral cortex against the clutter of everything else.
 
-A structure is what it adds to or takes from the line integrals. It is seen where that change, in the band of sizes the
-eye follows, stands out from the band's ordinary fluctuation around it and from noise.
+A structure is what it adds to or takes from the line integrals: its edges are the pattern an observer looks for. It is
+seen where the image answers that pattern at the structure's own place more than at places around it, noise included
+(a matched filter on edges, which is how a foramen is told: by its rim, not by a brighter patch).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from sacroplasty.anatomy import Anatomy, Foramen
 from sacroplasty.evidence import value
@@ -23,13 +24,17 @@ from sacroplasty.fluoroscopy.view import View
 from sacroplasty.plan import Finding, Level, Severity
 from sacroplasty.space import Mask, Points, Volume
 
-# Detectors used to judge a view: finer shows no more of a foramen.
-JUDGING_PIXELS = 128
-# Sizes the eye follows, mm at the isocentre: edges blur below the first, slow shades drop out above the second.
-_FINE_MM, _SLOW_MM, _AROUND_MM = 1.2, 8.0, 14.0
+# Detectors used to judge a view: 0.75 mm at the isocentre of a mobile machine, the width of a rim.
+JUDGING_PIXELS = 256
+# Sizes of edges, mm at the isocentre: noise blurs out below the first, slow shades drop out above the second.
+_FINE_MM, _SLOW_MM = 0.8, 3.0
+# Where the pattern is looked for besides its own place, mm: as far as a mistake is made, short of the next level.
+_NEAREST_MM, _FARTHEST_MM = 8.0, 22.0
+# Places where the pattern still answers itself by this share are its own: a cortex moved along itself.
+_SAME = 0.3
 _ENERGY_KEV = 60.0
-# Part of a structure's shadow that is judged: its strongest fifth.
-_STRONGEST = 80.0
+# Below this inside the body is gas. It moves between scan and procedure, so no view is chosen by it.
+_GAS_HU = -200
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +59,13 @@ class Stage:
 
     @staticmethod
     def of(ct: Volume, anatomy: Anatomy) -> Stage:
-        """The CT on the anatomy's grid at about 1.5 mm, and every known foramen, the canal and the ventral cortex."""
+        """The CT on the anatomy's grid at about 1.5 mm; every known foramen, the canal's walls, the ventral cortex."""
         grid = anatomy.labels.grid
         grid = grid.resized(max(1.5, max(grid.spacing_mm)))
-        whole = attenuation_per_mm(ct.resampled(grid), _ENERGY_KEV)
+        whole = attenuation_per_mm(without_gas(ct.resampled(grid), anatomy.body), _ENERGY_KEV)
         bone = _bone_level(whole, anatomy)
         targets = [_target(f.name, _tunnel_near(anatomy, f), bone, False) for f in anatomy.foramina if f.state.known]
-        if anatomy.labels.has("canal"):
-            targets.append(_target("sacral canal", anatomy.labels.mask("canal"), bone, False))
+        targets += [_target(name, wall, bone, True) for name, wall in _canal_walls(anatomy)]
         targets.append(_target("ventral cortex", _ventral_shell(anatomy), bone, True))
         return Stage(PackedVolume.of(whole), tuple(t for t in targets if t is not None))
 
@@ -105,6 +109,35 @@ def _tunnel_near(anatomy: Anatomy, foramen: Foramen) -> Mask:
     return Mask(inside, part.grid)
 
 
+def _canal_walls(anatomy: Anatomy) -> list[tuple[str, Mask]]:
+    """Bone around the sacral canal, in its ventral, dorsal, left and right wall; none where it is not known."""
+    if anatomy.canal is None or not anatomy.labels.has("canal"):
+        return []
+    labels = anatomy.labels
+    part = labels.cropped(labels.grid.box_around(anatomy.canal.centreline_mm, 25.0))
+    lumen = part.array == part.values["canal"]
+    thickness = max(1, round(2.5 / min(part.grid.spacing_mm)))
+    around = ndimage.binary_dilation(lumen, iterations=thickness) & (part.array == part.values["sacrum"])
+    index = np.argwhere(around)
+    arc, across, depth = anatomy.frame.coordinates(part.grid.patient_from_voxel.points(index)).T
+    middle = anatomy.frame.coordinates(anatomy.canal.centreline_mm)
+    middle = middle[np.argsort(middle[:, 0])]
+    x = across - np.interp(arc, middle[:, 0], middle[:, 1])
+    d = depth - np.interp(arc, middle[:, 0], middle[:, 2])
+    facing = np.abs(d) > np.abs(x)
+    walls = []
+    for name, kept in (
+        ("ventral", facing & (d < 0)),
+        ("dorsal", facing & (d > 0)),
+        ("left", ~facing & (x > 0)),
+        ("right", ~facing & (x < 0)),
+    ):
+        wall = np.zeros(around.shape, dtype=np.bool_)
+        wall[tuple(index[kept].T)] = True
+        walls.append((f"{name} canal wall", Mask(wall, part.grid)))
+    return walls
+
+
 def _ventral_shell(anatomy: Anatomy) -> Mask:
     """The ventral cortex of the sacrum: bone within two voxels of the front of the bodies, between the foramina."""
     labels = anatomy.labels
@@ -122,31 +155,61 @@ def _ventral_shell(anatomy: Anatomy) -> Mask:
     return Mask(shell, part.grid)
 
 
+def without_gas(ct: Volume, body: Mask) -> Volume:
+    """A CT in HU whose gas inside the body is water; near the skin it is left as it is."""
+    place = np.rint(body.grid.voxel_from_patient.points(ct.grid.centres_mm().reshape(-1, 3))).astype(np.int64)
+    inner = ndimage.binary_erosion(body.array, iterations=max(1, round(6.0 / max(body.grid.spacing_mm))))
+    within = ((place >= 0) & (place < body.array.shape)).all(axis=1)
+    inside = np.zeros(len(place), dtype=np.bool_)
+    inside[within] = inner[tuple(place[within].T)]
+    array = np.array(ct.array)
+    array[inside.reshape(array.shape) & (array < _GAS_HU)] = 0
+    return Volume(array, ct.grid)
+
+
 def _banded(image: Image, pixel_mm: float) -> Image:
     fine = ndimage.gaussian_filter(image, _FINE_MM / pixel_mm, mode="nearest")
     return np.asarray(fine - ndimage.gaussian_filter(image, _SLOW_MM / pixel_mm, mode="nearest"))
+
+
+class _Scenery:
+    """The edges of a whole image, ready to be searched for the pattern of one structure."""
+
+    def __init__(self, image: Image, pixel_mm: float, noise: float) -> None:
+        self.pixel_mm, self.noise = pixel_mm, noise
+        self.shape = [fft.next_fast_len(n + int(_FARTHEST_MM / pixel_mm) + 1, real=True) for n in image.shape]
+        self.edges = fft.rfft2(_banded(image, pixel_mm), self.shape)
+        away = [fft.fftfreq(n, 1 / (n * pixel_mm)) for n in self.shape]
+        distance = np.hypot(away[0][:, None], away[1][None, :])
+        self.around = (distance > _NEAREST_MM) & (distance < _FARTHEST_MM)
+
+    def stands_out(self, change: Image) -> float:
+        """By how many standard deviations of the answers around the pattern is answered more at its own place."""
+        pattern = _banded(change, self.pixel_mm)
+        wanted = fft.rfft2(pattern, self.shape)
+        itself = fft.irfft2(np.abs(wanted) ** 2, self.shape)
+        answer = fft.irfft2(self.edges * wanted.conj(), self.shape)
+        others = answer[self.around & (itself < _SAME * itself[0, 0])]
+        if itself[0, 0] <= 0 or len(others) < 2:
+            return 0.0
+        noise = self.noise * float(np.linalg.norm(_banded(pattern, self.pixel_mm)))
+        return max(0.0, float(answer[0, 0] - others.mean()) / float(np.hypot(others.std(), noise)))
 
 
 def judged(stage: Stage, view: View, targets: Sequence[Target] | None = None) -> tuple[Visibility, ...]:
     """How well each structure can be seen in a view."""
     small = view.with_(carm=view.carm.with_pixels(JUDGING_PIXELS))
     pixel = small.carm.isocentre_pixel_mm
-    whole = line_integrals(stage.whole, small, 1.5)
-    noise = value("assumptions.fluoroscopy_quanta_per_pixel") ** -0.5 * view.carm.isocentre_pixel_mm / (2 * _FINE_MM)
-    return tuple(_judged_one(target, whole, small, pixel, noise) for target in targets or stage.targets)
+    noise = value("assumptions.fluoroscopy_quanta_per_pixel") ** -0.5 * view.carm.isocentre_pixel_mm / pixel
+    scenery = _Scenery(line_integrals(stage.whole, small, 1.0), pixel, noise)
+    return tuple(_judged_one(target, scenery, small) for target in targets or stage.targets)
 
 
-def _judged_one(target: Target, whole: Image, view: View, pixel: float, noise: float) -> Visibility:
+def _judged_one(target: Target, scenery: _Scenery, view: View) -> Visibility:
     if not view.sees(target.points_mm).mean() > 0.8:
         return Visibility(target.name, 0.0, Seen.NOT_SEEN)
     change = line_integrals(target.packed, view, 1.0)
-    wave = np.abs(_banded(change, pixel))
-    support = change > 0.1 * float(change.max())
-    # What is there besides the structure: its own shadow is taken out before the clutter is measured.
-    other = _banded(whole - change if target.adds else whole + change, pixel)
-    spread = ndimage.gaussian_filter(support.astype(np.float32), _AROUND_MM / 2 / pixel)
-    clutter = np.sqrt(float((spread * other**2).sum() / max(float(spread.sum()), 1e-9)) + noise**2)
-    found = float(np.percentile(wave[support], _STRONGEST) / clutter)
+    found = scenery.stands_out(change if target.adds else -change)
     if found >= value("assumptions.visibility_seen"):
         seen = Seen.SEEN
     else:
@@ -162,9 +225,13 @@ def contours(
 ) -> tuple[Contour, ...]:
     """Outlines to lay over a radiograph: foramina, canal centreline and ventral cortex, coloured by visibility.
 
-    Green is seen, amber faint, red not seen, white not judged; a structure whose place is inferred is dashed.
+    Green is seen, amber faint, red not seen, white not judged; a structure whose place is inferred is dashed. The
+    canal's centreline has the colour of its best seen wall.
     """
     known = {v.structure: v.seen for v in seen}
+    walls = [v for v in seen if v.structure.endswith("canal wall")]
+    if walls:
+        known["sacral canal"] = max(walls, key=lambda v: v.detectability).seen
     drawn = []
     for foramen in anatomy.foramina:
         if foramen.state.known and (not levels or foramen.level in levels):
