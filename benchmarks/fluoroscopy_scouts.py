@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from tests.data import data_root  # noqa: E402
 
-from sacroplasty.fluoroscopy.registration import rigid  # noqa: E402
+from sacroplasty.fluoroscopy.alignment import rigid  # noqa: E402
 from sacroplasty.fluoroscopy.search import Search, minimised  # noqa: E402
 from sacroplasty.fluoroscopy.similarity import Likeness, binned  # noqa: E402
 from sacroplasty.io import read_ct  # noqa: E402

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from sacroplasty.errors import InputError
 from sacroplasty.fluoroscopy import Radiograph, Tissues, View, render
+from sacroplasty.fluoroscopy.alignment import Alignment, Unknown, rigid
 from sacroplasty.fluoroscopy.landmarks import pose_from_landmarks
-from sacroplasty.fluoroscopy.registration import bone_volume, register, rigid
+from sacroplasty.fluoroscopy.registration import bone_volume, register
 from sacroplasty.fluoroscopy.search import Search, minimised
 from sacroplasty.fluoroscopy.similarity import Likeness
+from sacroplasty.fluoroscopy.sketch import Sketch
 from sacroplasty.fluoroscopy.tip import Advice, Sighting, detected, deviation, sighted, triangulated
 from sacroplasty.space import Grid, Mask, Volume
 from tests.fluoroscopy.scene import AP, ARM, LEFT_LATERAL, needle, view
@@ -105,6 +109,56 @@ def test_likeness_is_zero_for_itself_and_blind_to_gain_and_slow_haze():
     assert like.mismatch(1.7 * image + haze) < 0.02
     other = ndimage.gaussian_filter(rng.standard_normal((96, 96)), 2).astype(np.float32)
     assert like.mismatch(other) > 0.8
+
+
+def test_agreement_tells_a_shift_of_three_pixels_from_clutter():
+    rng = np.random.default_rng(0)
+    image, clutter, other = (
+        ndimage.gaussian_filter(rng.standard_normal((128, 128)), 2).astype(np.float32) for _ in range(3)
+    )
+    like = Likeness(image + 0.7 * clutter)
+    assert like.agreement(image) > 0.8
+    assert like.agreement(np.roll(image, 3, axis=1)) < 0.2
+    assert like.agreement(other) < 0.35
+    assert Likeness(np.ones((20, 20), np.float32)).agreement(np.ones((20, 20), np.float32)) == 0.0
+
+
+def test_what_is_ignored_does_not_count():
+    rng = np.random.default_rng(1)
+    image = ndimage.gaussian_filter(rng.standard_normal((96, 96)), 2).astype(np.float32)
+    spoilt, ignored = image.copy(), np.zeros((96, 96), bool)
+    spoilt[30:50, 30:60] = 5.0
+    ignored[24:56, 24:66] = True
+    assert Likeness(spoilt, ignored).mismatch(image) < 0.2 * Likeness(spoilt).mismatch(image)
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_the_sketch_of_the_search_shows_what_the_projector_shows(tissues, scale):
+    shots = [Radiograph(np.ones((128, 128), np.float32), v.with_(carm=ARM)) for v in NOMINAL]
+    start = rigid([2.0, 1.0, -3.0, 4.0, -2.0, 1.0], CENTRE)
+    level = Alignment(bone_volume(bony(), CENTRE), shots, start, CENTRE, pixels=64, unknown=Unknown(scale=scale))
+    p = np.array([3.0, -2.0, 4.0, 5.0, 6.0, -7.0, 0.04])[: level.count]
+    for n, image in enumerate(Sketch(level).images(p)):
+        exact = level.image(p, n)
+        assert np.corrcoef(image.ravel(), exact.ravel())[0, 1] > 0.999
+
+
+@pytest.mark.slow
+def test_a_wrong_source_detector_distance_is_found(tissues):
+    """Five per cent off moves a point 30 mm from the middle by 1.5 mm; what remains is a fraction of it."""
+    wrong = [v.with_(carm=replace(FINE, source_detector_mm=FINE.source_detector_mm * 0.95)) for v in NOMINAL]
+    truth = rigid([3.0, -2.0, 4.0, 6.0, -5.0, 8.0], CENTRE)
+    shots = [
+        Radiograph(render(tissues, v.registered(truth), seed=n).signal, w)
+        for n, (v, w) in enumerate(zip(NOMINAL, wrong, strict=True))
+    ]
+    found = register(bone_volume(bony(), CENTRE), shots, calibrated=False)
+    assert found.accepted
+    for one, true in zip(found.views, NOMINAL, strict=True):
+        assert one.carm.source_detector_mm == pytest.approx(FINE.source_detector_mm, rel=0.01)
+        seen = one.detector_from_patient.points(GRID_POINTS)
+        drawn = true.registered(truth).detector_from_patient.points(GRID_POINTS)
+        assert np.linalg.norm(seen - drawn, axis=1).max() * FINE.isocentre_pixel_mm < 0.7
 
 
 TRUE_NEEDLE = needle((4.0, -6.0, 9.0), (38.0, 62.0, 26.0))

@@ -20,7 +20,7 @@ from hypothesis.errors import Unsatisfiable
 
 from sacroplasty.case import CaseFolder, encode
 from sacroplasty.fluoroscopy import Registration
-from sacroplasty.fluoroscopy.registration import rigid
+from sacroplasty.fluoroscopy.alignment import rigid
 from sacroplasty.lesion import PatientFacts
 from sacroplasty.workflow import load_case
 from sacroplasty.workstation import guiding

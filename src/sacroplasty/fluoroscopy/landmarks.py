@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 
 from sacroplasty.errors import InputError
-from sacroplasty.fluoroscopy.registration import rigid
+from sacroplasty.fluoroscopy.alignment import rigid
 from sacroplasty.fluoroscopy.view import View
 from sacroplasty.space import Transform
 

@@ -30,7 +30,7 @@ from sacroplasty.fluoroscopy import (
     view_from_dataset,
 )
 from sacroplasty.fluoroscopy.display import is_mirrored
-from sacroplasty.fluoroscopy.registration import rigid
+from sacroplasty.fluoroscopy.alignment import rigid
 from sacroplasty.plan import NeedlePlan, Trajectory, as_point
 from sacroplasty.space import Points
 from sacroplasty.workflow import Progress, load_case, require_plan
