@@ -201,6 +201,18 @@ def hiatus_findings(hiatus: Hiatus | None) -> list[Finding]:
         return [
             Finding(Severity.WARNING, "SAC-A332", "There is no sacral hiatus: the roof is closed to the end.", "hiatus")
         ]
+    if hiatus.state is State.INFERRED:
+        return [
+            Finding(
+                Severity.CAUTION,
+                "SAC-A336",
+                "Where the canal's roof ends is not sure (a defect of the roof, a canal lost in the image, or bone "
+                f"missing at S5): the hiatus is placed ± {hiatus.uncertainty_mm:.0f} mm. Confirm it by eye.",
+                "hiatus",
+                hiatus.apex_mm,
+                ("anatomy.hiatus_height",),
+            )
+        ]
     findings = []
     if np.isnan(hiatus.depth_mm):
         findings.append(
