@@ -19,6 +19,8 @@ from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State, as_point
 from sacroplasty.space import Points
 
+# What a slice distance adds to the standard deviation of a place.
+SLICE_SHARE = 0.2
 # An opening this near to the end of the data may be the cut itself.
 BORDER_CONFIDENCE = 0.5
 
@@ -79,12 +81,20 @@ def _at_surface(field: SacrumField, surface: UnrolledSurface, ways: LumenWays, o
     return at_mouth(field, surface, ways, opening)
 
 
+def _spread_mm(key: Key, state: State, slice_mm: float) -> float:
+    """Standard deviation per axis of a foramen that was seen."""
+    level, _, face = key
+    name = f"foramen_reopened_{face}_sd" if state is State.REOPENED else f"foramen_{face}_sd"
+    if level is Level.S4 and face is Face.POSTERIOR:
+        name = "foramen_s4_posterior_sd"
+    return float(np.hypot(value(f"anatomy.{name}"), SLICE_SHARE * slice_mm))
+
+
 def _measured(key: Key, opening: Opening, slice_mm: float) -> Foramen:
     level, side, face = key
-    base = value("anatomy.foramen_anterior_sd" if face is Face.ANTERIOR else "anatomy.foramen_posterior_sd")
     return Foramen(
         level, side, face, as_point(opening.centre_mm), as_point(opening.axis), opening.width_mm, opening.height_mm,
-        State.MEASURED, float(np.hypot(base, 0.2 * slice_mm)), BORDER_CONFIDENCE if opening.border else 0.95,
+        State.MEASURED, _spread_mm(key, State.MEASURED, slice_mm), BORDER_CONFIDENCE if opening.border else 0.95,
     )  # fmt: skip
 
 
@@ -94,7 +104,7 @@ def _reopened(field: SacrumField, key: Key, gap: Reopened, slice_mm: float) -> F
     return Foramen(
         level, side, face, as_point(field.frame.points(gap.coordinates)), as_point(_axis(field, key, gap.coordinates)),
         gap.diameter_mm, gap.diameter_mm, State.REOPENED,
-        float(np.hypot(value("anatomy.foramen_reopened_sd"), 0.2 * slice_mm)), confidence,
+        _spread_mm(key, State.REOPENED, slice_mm), confidence,
     )  # fmt: skip
 
 
