@@ -7,20 +7,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sacroplasty.anatomy.canal import with_middle
+from sacroplasty.anatomy.canal import CanalPath, with_middle
 from sacroplasty.anatomy.expectation import KEYS, expected_foramina, improbable, likelihood_of_arcs, round_sd_mm
 from sacroplasty.anatomy.foramina import Opening
+from sacroplasty.anatomy.hiatus import find_hiatus
 from sacroplasty.anatomy.levels import _numbering
 from sacroplasty.anatomy.lumen import directions, occlusion
 from sacroplasty.anatomy.mouth import find_mouth
+from sacroplasty.anatomy.norms import hiatus_findings
 from sacroplasty.anatomy.plausibility import believable, merged
 from sacroplasty.anatomy.reopening import reopened
 from sacroplasty.anatomy.sacrum_field import SacrumField, sharpened
 from sacroplasty.anatomy.signed_distance import closed, refined_labels, signed_distance
-from sacroplasty.anatomy.structures import STRUCTURES, Face, SacralFrame
+from sacroplasty.anatomy.structures import STRUCTURES, Face, SacralFrame, SacralLevel
 from sacroplasty.anatomy.unrolled import UnrolledSurface, unrolled_surface
 from sacroplasty.evidence import value
-from sacroplasty.plan import Level, Side
+from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State
 from sacroplasty.space import Grid, LabelMap
 
 S1_LEFT = (Level.S1, Side.LEFT, Face.ANTERIOR)
@@ -255,3 +257,40 @@ def test_a_loose_opening_takes_the_name_of_the_foramen_that_is_missing_there_onl
     between = opening(Level.S3, Side.LEFT, 10.0, 10.0, 92.5, 17.0)
     assert S3_LEFT not in believable(found, [between])
     assert believable(found, [opening(Level.S1, Side.LEFT, 14.0, 14.0, 38.0, 23.0)]) == found
+
+
+def straight_canal(field: SacrumField, apex_arc_mm: float) -> CanalPath:
+    """A canal along the midline of the oblique tunnel's slab whose roof ends at an arc length."""
+    arc = np.arange(-6.0, 92.0)
+    ones = np.ones_like(arc)
+    points = field.frame.points(np.stack([arc, 0 * arc, 14 * ones], axis=-1))
+    roof = (arc <= apex_arc_mm).astype(float)
+    return CanalPath(arc, 0 * arc, 14 * ones, ones, roof, 10 * ones, 18 * ones, points)
+
+
+@pytest.mark.parametrize(
+    ("roof_end_mm", "slice_mm", "state"),
+    [
+        (62.0, 1.0, State.MEASURED),
+        (20.0, 1.0, State.INFERRED),
+        (78.0, 1.0, State.ABSENT),
+        (78.0, 4.0, State.INFERRED),
+    ],
+)
+def test_a_hiatus_is_measured_only_where_one_can_be(roof_end_mm: float, slice_mm: float, state: State) -> None:
+    field, _ = oblique_tunnel(0.0)
+    ends = (0.0, 25.0, 40.0, 52.0, 65.0, 80.0)
+    levels = tuple(
+        SacralLevel(level, upper, lower, (0.0, 0.0, 0.0))
+        for level, (upper, lower) in zip(SACRAL_LEVELS, pairwise(ends), strict=True)
+    )
+    found = find_hiatus(field, straight_canal(field, roof_end_mm), [], levels, slice_mm, cut=False)
+    assert found.state is state
+    codes = {finding.code for finding in hiatus_findings(found)}
+    assert ("SAC-A336" in codes) is (state is State.INFERRED)
+    if state is State.INFERRED:
+        assert found.uncertainty_mm > 8
+        assert np.isnan(found.depth_mm)
+    if roof_end_mm == 20.0:
+        # By the norm 19 mm above the end of S5, and not where the roof has a defect.
+        assert field.frame.coordinates(np.asarray(found.apex_mm))[0] == pytest.approx(61.0, abs=1.0)

@@ -21,6 +21,8 @@ NEAR_APEX_MM = 28.0
 FAR_SD = 2.5
 # The bone is said to end early where S5 would go on for longer than this.
 SHORT_MM = 5.0
+# Slices of half the shortest hiatus (6 mm) or more do not show that there is none.
+THICK_MM = 0.5 * CLOSED_TO_END_MM
 # A point further from the canal's middle than this is in no canal.
 FAR_FROM_CANAL_MM = 12.0
 
@@ -70,9 +72,11 @@ def find_hiatus(
         state = State.OUTSIDE if cut else State.ABSENT
     expected = expected_apex(levels)
     if expected is not None and state in {State.MEASURED, State.ABSENT}:
-        # A mask that ends above the end of S5 says nothing of the roof there: the apex is where the roof was last seen.
+        # A mask that ends above the end of S5 says nothing of the roof there, and a short hiatus is not told from none
+        # where slices are thick: the apex is where the roof was last seen.
         end = levels[-2].lower_arc_mm + value("anatomy.s5_height")
-        if state is State.ABSENT and field.length_mm < end - SHORT_MM:
+        unsure = field.length_mm < end - SHORT_MM or slice_mm >= THICK_MM
+        if state is State.ABSENT and unsure:
             return _inferred(field, path, levels, apex_arc, expected[1])
         if state is State.MEASURED and abs(apex_arc - expected[0]) > FAR_SD * expected[1]:
             return _inferred(field, path, levels, *expected)
@@ -101,12 +105,13 @@ def expected_apex(levels: tuple[SacralLevel, ...]) -> tuple[float, float] | None
 def _inferred(
     field: SacrumField, path: CanalPath, levels: tuple[SacralLevel, ...], arc: float, spread: float
 ) -> Hiatus:
-    """The hiatus at an arc length that is not sure: on the dorsal side of the canal's path."""
+    """The hiatus at an arc length that is not sure: on the dorsal side of the canal's path, as wide as the norm."""
     lateral = float(np.interp(arc, path.arc_mm, path.lateral_mm))
     ceilings = ~np.isnan(path.ceiling_mm)
     depth = float(np.interp(arc, path.arc_mm[ceilings], path.ceiling_mm[ceilings])) if ceilings.any() else 0.0
     apex = as_point(field.frame.points([arc, lateral, depth]))
-    return Hiatus(apex, level_at(levels, arc), np.nan, np.nan, np.nan, State.INFERRED, spread)
+    length = max(field.length_mm - arc, 0.0)
+    return Hiatus(apex, level_at(levels, arc), np.nan, value("anatomy.hiatus_width"), length, State.INFERRED, spread)
 
 
 def with_thecal_sac_end(anatomy: Anatomy, end_mm: Point, uncertainty_mm: float = 2.0) -> Anatomy:

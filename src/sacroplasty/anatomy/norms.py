@@ -53,7 +53,7 @@ def sacral_measures(
             measures[f"{name}_height_mm"] = float(np.mean([f.height_mm for f in both]))
             if len(both) == 2:
                 measures[f"{level.lower()}_{face}_interforaminal_mm"] = float(np.ptp(places[:, 1]))
-    if hiatus is not None and hiatus.state.known:
+    if hiatus is not None and hiatus.state.known and hiatus.state is not State.INFERRED:
         measures["hiatus_depth_mm"] = hiatus.depth_mm
         measures["hiatus_width_mm"] = hiatus.width_mm
     return {name: measures[name] for name in sorted(measures) if np.isfinite(measures[name])}
