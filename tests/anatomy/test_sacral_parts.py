@@ -7,16 +7,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sacroplasty.anatomy.canal import with_middle
-from sacroplasty.anatomy.expectation import KEYS, expected_foramina, improbable, likelihood_of_arcs
+from sacroplasty.anatomy.canal import CanalPath, with_middle
+from sacroplasty.anatomy.expectation import KEYS, expected_foramina, improbable, likelihood_of_arcs, round_sd_mm
+from sacroplasty.anatomy.foramina import Opening
+from sacroplasty.anatomy.hiatus import find_hiatus
 from sacroplasty.anatomy.levels import _numbering
 from sacroplasty.anatomy.lumen import directions, occlusion
+from sacroplasty.anatomy.mouth import find_mouth
+from sacroplasty.anatomy.norms import hiatus_findings
+from sacroplasty.anatomy.plausibility import believable, merged
 from sacroplasty.anatomy.reopening import reopened
+from sacroplasty.anatomy.sacrum_field import SacrumField, sharpened
 from sacroplasty.anatomy.signed_distance import closed, refined_labels, signed_distance
-from sacroplasty.anatomy.structures import STRUCTURES, Face, SacralFrame
-from sacroplasty.anatomy.unrolled import UnrolledSurface
+from sacroplasty.anatomy.structures import STRUCTURES, Face, SacralFrame, SacralLevel
+from sacroplasty.anatomy.unrolled import UnrolledSurface, unrolled_surface
 from sacroplasty.evidence import value
-from sacroplasty.plan import Level, Side
+from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State
 from sacroplasty.space import Grid, LabelMap
 
 S1_LEFT = (Level.S1, Side.LEFT, Face.ANTERIOR)
@@ -166,3 +172,125 @@ def test_an_opening_beside_a_destroyed_wall_is_no_foramen():
     assert improbable(places) == set()
     assert improbable(places | {wrong: (85.0, 18.0)}) == set()
     assert improbable(places | {wrong: (85.0, 31.0)}) == {wrong}
+
+
+def oblique_tunnel(tilt_deg: float, radius: float = 3.0) -> tuple[SacrumField, UnrolledSurface]:
+    """A slab 20 mm deep that a round tunnel leaves dorsally aslant, its axis at arc 40 mm, 15 mm from the midline."""
+    curve = np.stack([np.zeros(81), np.zeros(81), -np.arange(81.0)], axis=1)
+    frame = SacralFrame((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), curve, 40.0)
+    grid = Grid.aligned((-5, -5, -75), (35, 30, -5), 0.8)
+    places = grid.centres_mm()
+    tilt = np.deg2rad(tilt_deg)
+    axis = np.array([0.0, np.cos(tilt), -np.sin(tilt)])
+    off = places - np.array([15.0, 20.0, -40.0])
+    to_axis = np.linalg.norm(off - (off @ axis)[..., None] * axis, axis=-1)
+    slab = 10.0 - np.abs(places[..., 1] - 10.0)
+    signed = np.minimum(slab, to_axis - radius).astype(np.float32)
+    hu = np.where(signed > 0, 500.0, 40.0).astype(np.float32)
+    hull, seen = np.asarray(slab > 0), np.ones(grid.shape, bool)
+    coordinates = [np.ascontiguousarray(frame.coordinates(places)[..., n], np.float32) for n in range(3)]
+    field = SacrumField(grid, hu, signed, hull, seen, frame, *coordinates)
+    return field, unrolled_surface(field, Face.POSTERIOR)
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 45.0])
+def test_the_mouth_of_an_oblique_tunnel_lies_where_its_axis_leaves_the_bone(tilt_deg: float) -> None:
+    field, surface = oblique_tunnel(tilt_deg)
+    cranial = np.array([40.0 - 1.5 * np.tan(np.deg2rad(tilt_deg)), 15.0, 18.0])
+    mouth = find_mouth(field, surface, Face.POSTERIOR, cranial, 3.0)
+    assert mouth is not None
+    np.testing.assert_allclose(mouth.coordinates, (40.0, 15.0, 20.0), atol=0.8)
+    assert find_mouth(field, surface, Face.POSTERIOR, np.array([60.0, 15.0, 20.0]), 3.0) is None
+
+
+def test_a_blunt_mask_is_sharpened_by_the_scan_but_not_by_more_than_its_reach() -> None:
+    field, _ = oblique_tunnel(0.0)
+    blunt = np.minimum(np.where(field.signed_mm > 0, field.signed_mm, -field.signed_mm), 10.0)
+    blunt = np.where(field.hull, blunt, -1.0).astype(np.float32)
+    sharp = sharpened(blunt, field.hu, field.hull)
+    tunnel = field.hull & (field.signed_mm < -0.8)
+    opened = tunnel & (blunt < 1.2)
+    assert opened.any()
+    assert (sharp[opened] < 0).mean() > 0.95
+    assert (sharp[tunnel & (blunt > 1.7)] > 0).all()
+    untouched = sharpened(blunt, field.hu, np.zeros_like(field.hull))
+    np.testing.assert_array_equal(untouched > 0, blunt > 0)
+
+
+def test_the_stated_uncertainty_of_a_long_spread_holds_95_percent() -> None:
+    rng = np.random.default_rng(3)
+    for spreads in ((4.0, 1.5, 1.0), (2.0, 2.0, 2.0), (6.0, 0.5, 0.5)):
+        off = np.linalg.norm(rng.normal(size=(100_000, 3)) * spreads, axis=1)
+        assert (off < np.sqrt(7.815) * round_sd_mm(spreads)).mean() == pytest.approx(0.95, abs=0.005)
+
+
+def opening(level: Level, side: Side, width: float, height: float, arc: float, lateral: float) -> Opening:
+    place = np.array([arc, lateral if side is Side.LEFT else -lateral, 0.0])
+    area = np.pi * width * height / 4
+    return Opening(Face.ANTERIOR, place, np.array([0.0, -1.0, 0.0]), area, width, height, place, (0, 0, 0))
+
+
+def test_an_opening_much_larger_than_the_patients_others_is_no_foramen() -> None:
+    sizes = {Level.S1: (14.0, 36.0, 23.0), Level.S2: (12.5, 66.0, 20.0), Level.S3: (10.0, 84.0, 18.0)}
+    openings = {
+        (level, side, Face.ANTERIOR): opening(level, side, size, size, arc, lateral)
+        for level, (size, arc, lateral) in sizes.items()
+        for side in (Side.LEFT, Side.RIGHT)
+    }
+    wrong = (Level.S2, Side.RIGHT, Face.ANTERIOR)
+    assert merged(openings) == set()
+    openings[wrong] = opening(Level.S2, Side.RIGHT, 26.0, 19.0, 71.0, 27.0)
+    assert merged(openings) == {wrong}
+    assert wrong not in believable(openings, [])
+    openings[wrong] = opening(Level.S2, Side.RIGHT, 5.0, 5.0, 66.0, 20.0)
+    assert merged(openings) == {wrong}
+
+
+def test_a_loose_opening_takes_the_name_of_the_foramen_that_is_missing_there_only() -> None:
+    found = {
+        (level, side, Face.ANTERIOR): opening(level, side, size, size, arc, lateral)
+        for level, size, arc, lateral in ((Level.S1, 14.0, 36.0, 23.0), (Level.S2, 12.5, 66.0, 20.0))
+        for side in (Side.LEFT, Side.RIGHT)
+    }
+    s3 = opening(Level.S3, Side.LEFT, 10.0, 10.0, 84.0, 18.5)
+    assert believable(found, [s3])[S3_LEFT] is s3
+    between = opening(Level.S3, Side.LEFT, 10.0, 10.0, 92.5, 17.0)
+    assert S3_LEFT not in believable(found, [between])
+    assert believable(found, [opening(Level.S1, Side.LEFT, 14.0, 14.0, 38.0, 23.0)]) == found
+
+
+def straight_canal(field: SacrumField, apex_arc_mm: float) -> CanalPath:
+    """A canal along the midline of the oblique tunnel's slab whose roof ends at an arc length."""
+    arc = np.arange(-6.0, 92.0)
+    ones = np.ones_like(arc)
+    points = field.frame.points(np.stack([arc, 0 * arc, 14 * ones], axis=-1))
+    roof = (arc <= apex_arc_mm).astype(float)
+    return CanalPath(arc, 0 * arc, 14 * ones, ones, roof, 10 * ones, 18 * ones, points)
+
+
+@pytest.mark.parametrize(
+    ("roof_end_mm", "slice_mm", "state"),
+    [
+        (62.0, 1.0, State.MEASURED),
+        (20.0, 1.0, State.INFERRED),
+        (78.0, 1.0, State.ABSENT),
+        (78.0, 4.0, State.INFERRED),
+    ],
+)
+def test_a_hiatus_is_measured_only_where_one_can_be(roof_end_mm: float, slice_mm: float, state: State) -> None:
+    field, _ = oblique_tunnel(0.0)
+    ends = (0.0, 25.0, 40.0, 52.0, 65.0, 80.0)
+    levels = tuple(
+        SacralLevel(level, upper, lower, (0.0, 0.0, 0.0))
+        for level, (upper, lower) in zip(SACRAL_LEVELS, pairwise(ends), strict=True)
+    )
+    found = find_hiatus(field, straight_canal(field, roof_end_mm), [], levels, slice_mm, cut=False)
+    assert found.state is state
+    codes = {finding.code for finding in hiatus_findings(found)}
+    assert ("SAC-A336" in codes) is (state is State.INFERRED)
+    if state is State.INFERRED:
+        assert found.uncertainty_mm > 8
+        assert np.isnan(found.depth_mm)
+    if roof_end_mm == 20.0:
+        # By the norm 19 mm above the end of S5, and not where the roof has a defect.
+        assert field.frame.coordinates(np.asarray(found.apex_mm))[0] == pytest.approx(61.0, abs=1.0)

@@ -41,6 +41,11 @@ ROOF_REACH_MM = 14.0
 ROOF_STRIP_MM = 2.4
 # How much the missing roof recedes per mm above the first closed slice.
 ROOF_LEAN = 0.15
+# Under the open roof of L5/S1 the canal's side walls are not its own. Below, the narrowest share of a stretch (of so
+# many mm or more) between two levels is the canal between its pedicles.
+PEDICLE_FROM_MM = 6.0
+NARROWEST_SHARE = 0.15
+LEAST_STRETCH = 3
 # A column from floor to roof longer than this has run out of an opening.
 OPEN_COLUMN_MM = 22.0
 
@@ -260,13 +265,11 @@ def canal_lumen(
     the tunnels; where the roof is open (L5/S1), the roof's depth is carried on from the nearest closed slices.
     """
     inside = lumen & (field.s_mm > 0) & (field.s_mm <= apex_arc_mm)
-    anchors = _anchors(level_arcs_mm, apex_arc_mm)
-    widths = np.array([_half_width(field, inside, arc) for arc in anchors])
-    known = ~np.isnan(widths)
-    if known.sum() < 2:
+    anchors, widths = _half_widths(field, path, inside, level_arcs_mm, apex_arc_mm)
+    if len(anchors) < 2:
         return inside
     inside = inside | _under_missing_roof(field, path, outside)
-    limit = np.interp(field.s_mm, np.array(anchors)[known], widths[known] + field.spacing_mm / 2)
+    limit = np.interp(field.s_mm, anchors, widths + field.spacing_mm / 2)
     middle = np.interp(field.s_mm, path.arc_mm, path.lateral_mm)
     lateral = np.abs(field.x_mm - middle) <= limit
     return with_middle(inside & lateral, outside & lateral, field.bone)
@@ -284,22 +287,31 @@ def with_middle(canal: BoolArray, free: BoolArray, bone: BoolArray) -> BoolArray
     return result
 
 
-def _anchors(level_arcs_mm: list[float], apex_arc_mm: float) -> list[float]:
-    """Arc lengths midway between the tunnels, where the canal's walls are its own."""
-    first = min(12.0, 0.5 * level_arcs_mm[0]) if level_arcs_mm else 12.0
-    between = [(a + b) / 2 for a, b in itertools.pairwise(level_arcs_mm)]
-    tail = [level_arcs_mm[-1] + 10] if level_arcs_mm and level_arcs_mm[-1] + 14 < apex_arc_mm else []
-    return sorted({first, *between, *tail, max(apex_arc_mm - 2, 5.0)})
-
-
-def _half_width(field: SacrumField, inside: BoolArray, arc_mm: float) -> float:
-    """Median over the slices within 3 mm of the widest lateral reach; NaN where there is no lumen."""
-    near = inside & (np.abs(field.s_mm - arc_mm) < 3)
-    if not near.any():
-        return float("nan")
-    slice_of, reach = np.rint(field.s_mm[near]).astype(int), np.abs(field.x_mm[near])
-    width = float(np.median([reach[slice_of == n].max() for n in np.unique(slice_of)]))
-    return min(width, value("assumptions.canal_half_width_high"))
+def _half_widths(
+    field: SacrumField, path: CanalPath, inside: BoolArray, level_arcs_mm: list[float], apex_arc_mm: float
+) -> tuple[Array, Array]:
+    """Arc lengths at the pedicles, where the canal's walls are its own, and its half width there, mm: between two
+    levels of foramina the narrowest stretch, above the first and below the last one as well.
+    """
+    count = int(apex_arc_mm) + 1
+    reach = np.zeros((2, count))
+    off = field.x_mm[inside] - np.interp(field.s_mm[inside], path.arc_mm, path.lateral_mm)
+    row = np.clip(field.s_mm[inside].astype(int), 0, count - 1)
+    for side, sign in enumerate((-1.0, 1.0)):
+        np.maximum.at(reach[side], row, sign * off)
+    profile = ndimage.median_filter(reach.mean(axis=0), 3)
+    borders = [PEDICLE_FROM_MM, *(arc for arc in level_arcs_mm if PEDICLE_FROM_MM < arc < apex_arc_mm), apex_arc_mm]
+    anchors, widths = [], []
+    for low, high in itertools.pairwise(borders):
+        stretch = np.arange(int(np.ceil(low)), min(int(high) + 1, count))
+        stretch = stretch[profile[stretch] > 0]
+        if len(stretch) < LEAST_STRETCH:
+            continue
+        width = float(np.quantile(profile[stretch], NARROWEST_SHARE))
+        anchors.append(float(np.median(stretch[profile[stretch] <= width])))
+        widths.append(min(width, value("assumptions.canal_half_width_high")))
+    # The canal tapers caudally: a stretch that seems wider than the one above it holds the mouths of tunnels.
+    return np.array(anchors), np.minimum.accumulate(np.array(widths))
 
 
 def _under_missing_roof(field: SacrumField, path: CanalPath, outside: BoolArray) -> BoolArray:

@@ -6,11 +6,12 @@ promontory, the height of each segment, the offset between front and back, and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from sacroplasty.anatomy.structures import Face
 from sacroplasty.evidence import value
@@ -23,6 +24,8 @@ FORAMINAL_LEVELS = SACRAL_LEVELS[:4]
 SIDES = (Side.RIGHT, Side.LEFT)
 # A foramen farther than this (standard deviations) from where the others let expect it is none; so many must witness.
 BELIEVABLE_SD, LEAST_WITNESSES = 4.0, 3
+# An uncertainty is stated so that the ball it stands for holds the truth this often.
+HELD_SHARE = 0.95
 KEYS: tuple[Key, ...] = tuple((level, side, face) for level in FORAMINAL_LEVELS for side in SIDES for face in Face)
 
 
@@ -39,8 +42,18 @@ class Expected:
 
     @property
     def sd_mm(self) -> float:
-        """One standard deviation per axis."""
-        return float(np.hypot(self.arc_sd_mm, self.lateral_sd_mm) / np.sqrt(2))
+        """Standard deviation per axis of the round Gaussian whose 95 % ball holds as much as this long one's."""
+        return round_sd_mm([self.arc_sd_mm, self.lateral_sd_mm, value("assumptions.foramen_depth_sd")])
+
+
+def round_sd_mm(spreads_mm: Sequence[float]) -> float:
+    """Standard deviation per axis of the round Gaussian in space with the same 95 % radius as one with these spreads
+    (mm) along its axes; the sum of squares is taken as a scaled chi-square of the same mean and variance.
+    """
+    squares = np.square(np.asarray(spreads_mm, dtype=np.float64))
+    scale = float((squares**2).sum() / squares.sum())
+    radius = np.sqrt(scale * stats.chi2.ppf(HELD_SHARE, squares.sum() / scale))
+    return float(radius / np.sqrt(stats.chi2.ppf(HELD_SHARE, 3)))
 
 
 def expected_foramina(found: Mapping[Key, tuple[float, float]]) -> dict[Key, Expected]:

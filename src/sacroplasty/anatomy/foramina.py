@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from sacroplasty.anatomy.canal import CanalPath
 from sacroplasty.anatomy.lumen import occlusion
+from sacroplasty.anatomy.mouth import rim_plane
 from sacroplasty.anatomy.sacrum_field import SacrumField
 from sacroplasty.anatomy.signed_distance import BoolArray, FloatArray
 from sacroplasty.anatomy.structures import Face, SacralFrame
@@ -44,9 +45,7 @@ BELOW_APEX_MM = 22.0
 # how much more bone there is at a bar than in the foramina beside it.
 BAR_LATERAL_MM, BAR_DEPTH_MM, BAR_STEP_MM = (14.0, 28.0), 18.0, 2.0
 BAR_PROMINENCE = 0.2
-# Ring of bone around an opening whose plane is the surface; the axis must climb it and may not be followed for long.
-RING_MM = 5.0
-LEAST_RING = 20
+# The axis must climb the plane of the bone around an opening and may not be followed for long.
 LEAST_CLIMB = 0.3
 LONGEST_WAY_MM = 6.0
 
@@ -230,7 +229,7 @@ def on_surface(opening: Opening, frame: SacralFrame, surface: UnrolledSurface) -
     direction = frame.coordinates(opening.centre_mm + opening.axis) - start
     place, way = start, 0.0
     for _ in range(3):
-        plane = _rim_plane(surface, place, opening.diameter_mm / 2)
+        plane = rim_plane(surface, place, opening.diameter_mm / 2)
         if plane is None:
             return opening
         # Height above the plane d = level + slopes * (arc, lateral), and how fast the axis climbs it.
@@ -242,23 +241,6 @@ def on_surface(opening: Opening, frame: SacralFrame, surface: UnrolledSurface) -
         place = start + way * direction
     centre = opening.centre_mm + way * opening.axis
     return replace(opening, centre_mm=centre, coordinates=frame.coordinates(centre))
-
-
-def _rim_plane(surface: UnrolledSurface, place: Points, radius_mm: float) -> Array | None:
-    """Depth and slopes (along arc, along lateral) of the bone's surface in a ring around a place, if any."""
-    arc, lateral = np.meshgrid(surface.arc_mm - place[0], surface.lateral_mm - place[1], indexing="ij")
-    distance = np.hypot(arc, lateral)
-    ring = (distance > radius_mm + 1) & (distance < radius_mm + RING_MM) & np.isfinite(surface.bone_depth_mm)
-    system = np.column_stack([np.ones(int(ring.sum())), arc[ring], lateral[ring]])
-    depth = surface.bone_depth_mm[ring].astype(np.float64)
-    for _ in range(3):
-        if len(depth) < LEAST_RING:
-            return None
-        plane = np.linalg.lstsq(system, depth, rcond=None)[0]
-        residual = np.abs(system @ plane - depth)
-        keep = residual <= max(1.0, 2.0 * float(np.median(residual)))
-        system, depth = system[keep], depth[keep]
-    return np.asarray(plane)
 
 
 def sacral_foramina(openings: list[Opening], apex_arc_mm: float) -> list[Opening]:

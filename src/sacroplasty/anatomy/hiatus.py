@@ -9,7 +9,7 @@ from sacroplasty.anatomy.foramina import Opening
 from sacroplasty.anatomy.sacrum_field import SacrumField
 from sacroplasty.anatomy.structures import Anatomy, Face, Hiatus, SacralLevel, ThecalSac
 from sacroplasty.errors import AnatomyError
-from sacroplasty.evidence import value
+from sacroplasty.evidence import evidence, value
 from sacroplasty.plan import Finding, Level, Point, Severity, State, as_point
 
 # A roof that reaches to within this of the bone's end leaves no hiatus.
@@ -17,6 +17,12 @@ CLOSED_TO_END_MM = 6.0
 # The patch of the hiatus lies in the midline, not far from the apex.
 MIDLINE_MM = 8.0
 NEAR_APEX_MM = 28.0
+# An apex further than this (standard deviations) from the norm is a defect of the roof or a canal that was lost.
+FAR_SD = 2.5
+# The bone is said to end early where S5 would go on for longer than this.
+SHORT_MM = 5.0
+# Slices of half the shortest hiatus (6 mm) or more do not show that there is none.
+THICK_MM = 0.5 * CLOSED_TO_END_MM
 # A point further from the canal's middle than this is in no canal.
 FAR_FROM_CANAL_MM = 12.0
 
@@ -38,7 +44,8 @@ def find_hiatus(
     cut: bool,
 ) -> Hiatus:
     """Apex, depth, width and length of the hiatus; OUTSIDE where the data end under a closed roof, ABSENT where the
-    roof reaches the end of the bone. A depth smaller than the slice distance is not measurable (NaN).
+    roof reaches the end of the bone, INFERRED where the mask ends early or the roof seems to end where no hiatus has
+    its apex. A depth smaller than the slice distance is not measurable (NaN).
     """
     last = path.last_closed
     apex_arc = float(path.arc_mm[last])
@@ -63,6 +70,16 @@ def find_hiatus(
     state = State.MEASURED
     if closed_to_end:
         state = State.OUTSIDE if cut else State.ABSENT
+    expected = expected_apex(levels)
+    if expected is not None and state in {State.MEASURED, State.ABSENT}:
+        # A mask that ends above the end of S5 says nothing of the roof there, and a short hiatus is not told from none
+        # where slices are thick: the apex is where the roof was last seen.
+        end = levels[-2].lower_arc_mm + value("anatomy.s5_height")
+        unsure = field.length_mm < end - SHORT_MM or slice_mm >= THICK_MM
+        if state is State.ABSENT and unsure:
+            return _inferred(field, path, levels, apex_arc, expected[1])
+        if state is State.MEASURED and abs(apex_arc - expected[0]) > FAR_SD * expected[1]:
+            return _inferred(field, path, levels, *expected)
     return Hiatus(
         apex_mm=as_point(apex),
         apex_level=level_at(levels, apex_arc),
@@ -72,6 +89,29 @@ def find_hiatus(
         state=state,
         uncertainty_mm=float(np.hypot(value("anatomy.hiatus_apex_sd"), 0.5 * slice_mm)),
     )
+
+
+def expected_apex(levels: tuple[SacralLevel, ...]) -> tuple[float, float] | None:
+    """Arc length of the apex by the norm, above the end of S5, and one standard deviation (mm); None where S5 is not
+    in view.
+    """
+    norm = evidence("anatomy.hiatus_height")
+    if not levels[-1].state.known or norm.low is None or norm.high is None:
+        return None
+    spread = float(np.hypot(0.5 * (norm.high - norm.low), levels[-1].uncertainty_mm))
+    return levels[-1].lower_arc_mm - norm.value, spread
+
+
+def _inferred(
+    field: SacrumField, path: CanalPath, levels: tuple[SacralLevel, ...], arc: float, spread: float
+) -> Hiatus:
+    """The hiatus at an arc length that is not sure: on the dorsal side of the canal's path, as wide as the norm."""
+    lateral = float(np.interp(arc, path.arc_mm, path.lateral_mm))
+    ceilings = ~np.isnan(path.ceiling_mm)
+    depth = float(np.interp(arc, path.arc_mm[ceilings], path.ceiling_mm[ceilings])) if ceilings.any() else 0.0
+    apex = as_point(field.frame.points([arc, lateral, depth]))
+    length = max(field.length_mm - arc, 0.0)
+    return Hiatus(apex, level_at(levels, arc), np.nan, value("anatomy.hiatus_width"), length, State.INFERRED, spread)
 
 
 def with_thecal_sac_end(anatomy: Anatomy, end_mm: Point, uncertainty_mm: float = 2.0) -> Anatomy:

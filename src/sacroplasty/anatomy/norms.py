@@ -53,7 +53,7 @@ def sacral_measures(
             measures[f"{name}_height_mm"] = float(np.mean([f.height_mm for f in both]))
             if len(both) == 2:
                 measures[f"{level.lower()}_{face}_interforaminal_mm"] = float(np.ptp(places[:, 1]))
-    if hiatus is not None and hiatus.state.known:
+    if hiatus is not None and hiatus.state.known and hiatus.state is not State.INFERRED:
         measures["hiatus_depth_mm"] = hiatus.depth_mm
         measures["hiatus_width_mm"] = hiatus.width_mm
     return {name: measures[name] for name in sorted(measures) if np.isfinite(measures[name])}
@@ -200,6 +200,18 @@ def hiatus_findings(hiatus: Hiatus | None) -> list[Finding]:
     if hiatus.state is State.ABSENT:
         return [
             Finding(Severity.WARNING, "SAC-A332", "There is no sacral hiatus: the roof is closed to the end.", "hiatus")
+        ]
+    if hiatus.state is State.INFERRED:
+        return [
+            Finding(
+                Severity.CAUTION,
+                "SAC-A336",
+                "Where the canal's roof ends is not sure (a defect of the roof, a canal lost in the image, or bone "
+                f"missing at S5): the hiatus is placed ± {hiatus.uncertainty_mm:.0f} mm. Confirm it by eye.",
+                "hiatus",
+                hiatus.apex_mm,
+                ("anatomy.hiatus_height",),
+            )
         ]
     findings = []
     if np.isnan(hiatus.depth_mm):

@@ -60,6 +60,13 @@ class LumenWays:
         found = csgraph.dijkstra(self._by_length, directed=False, indices=nodes, limit=80.0)
         return np.asarray(found[:, nodes])
 
+    def nearest(self, point_mm: Points) -> tuple[tuple[int, int, int], float]:
+        """The lumen's voxel nearest to a place (LPS mm) and how far away it is, mm."""
+        place = self._field.grid.voxel_from_patient.points(point_mm)
+        away = np.linalg.norm(self._voxels - place, axis=1)
+        i, j, k = (int(v) for v in self._voxels[int(away.argmin())])
+        return (i, j, k), float(away.min()) * self._field.spacing_mm
+
     @cached_property
     def _before(self) -> npt.NDArray[np.int32]:
         """The voxel before each voxel on its cheapest way from the canal; negative in the canal."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sacroplasty.anatomy.expectation import FORAMINAL_LEVELS, KEYS, Expected, Key, expected_foramina, improbable
+from sacroplasty.anatomy.expectation import FORAMINAL_LEVELS, KEYS, Expected, Key, expected_foramina
 from sacroplasty.anatomy.foramina import Opening, on_surface
 from sacroplasty.anatomy.levels import Assignment
+from sacroplasty.anatomy.plausibility import at_mouth, believable, gap_at_mouth, parted, place_of
 from sacroplasty.anatomy.reopening import Reopened, reopened
 from sacroplasty.anatomy.roots import LumenWays
 from sacroplasty.anatomy.sacrum_field import SacrumField
@@ -18,8 +19,8 @@ from sacroplasty.evidence import value
 from sacroplasty.plan import SACRAL_LEVELS, Level, Side, State, as_point
 from sacroplasty.space import Points
 
-# A posterior opening this much wider than the norm has merged with a gap of the roof.
-MERGED_RATIO = 1.5
+# What a slice distance adds to the standard deviation of a place.
+SLICE_SHARE = 0.2
 # An opening this near to the end of the data may be the cut itself.
 BORDER_CONFIDENCE = 0.5
 
@@ -39,18 +40,25 @@ def state_foramina(
     field: SacrumField, assignment: Assignment, ways: LumenWays, slice_mm: float, end_arc_mm: float
 ) -> Statements:
     """One statement for each of the sixteen foramina. `end_arc_mm` is where the data end caudally."""
-    sure = {key: o for key, o in assignment.openings.items() if not _merged(key, o)}
-    places = {key: (float(o.coordinates[0]), abs(float(o.coordinates[1]))) for key, o in sure.items()}
-    for key in improbable(places):
-        del sure[key], places[key]
     surfaces = {face: unrolled_surface(field, face) for face in Face}
+    sure = {
+        key: _at_surface(field, surfaces[key[2]], ways, opening)
+        for key, opening in believable(assignment.openings, assignment.unassigned).items()
+    }
+    places = {key: place_of(opening) for key, opening in sure.items()}
     gaps: dict[Key, Reopened] = {}
     for key in sorted(KEYS, key=lambda k: (k[2] is Face.POSTERIOR, FORAMINAL_LEVELS.index(k[0]), k[1] is Side.LEFT)):
         if key in places:
             continue
         expected = expected_foramina(places)[key]
-        gap = reopened(surfaces[key[2]], key, expected)
+        part = parted(field, surfaces[key[2]], ways, key, expected) if key in assignment.openings else None
+        gap = reopened(surfaces[key[2]], key, expected) if part is None else None
         if gap is not None:
+            gap = gap_at_mouth(field, surfaces[key[2]], key, expected, gap)
+        if part is not None:
+            sure[key] = part
+            places[key] = place_of(part)
+        elif gap is not None:
             gaps[key] = gap
             places[key] = (float(gap.coordinates[0]), abs(float(gap.coordinates[1])))
     expected_all = expected_foramina(places)
@@ -59,28 +67,34 @@ def state_foramina(
         if key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
         elif key in sure:
-            mouth = on_surface(sure[key], field.frame, surfaces[key[2]])
-            mouth = ways.along_tunnel(mouth) if key[2] is Face.POSTERIOR else mouth
-            foramina.append(_measured(key, mouth, slice_mm))
+            foramina.append(_measured(key, sure[key], slice_mm))
         else:
             foramina.append(_inferred(field, key, expected_all[key], surfaces[key[2]], end_arc_mm))
-    arcs, states, spreads = _level_arcs(assignment, gaps, expected_all, end_arc_mm)
+    arcs, states, spreads = _level_arcs(sure, gaps, expected_all, end_arc_mm)
     return Statements(tuple(foramina), sure, arcs, states, spreads)
 
 
-def _merged(key: Key, opening: Opening) -> bool:
-    """A posterior opening has merged with a gap of the roof beside it, so that its centre means nothing."""
+def _at_surface(field: SacrumField, surface: UnrolledSurface, ways: LumenWays, opening: Opening) -> Opening:
+    """The opening at the bone's surface."""
+    if opening.face is Face.ANTERIOR:
+        return on_surface(opening, field.frame, surface)
+    return at_mouth(field, surface, ways, opening)
+
+
+def _spread_mm(key: Key, state: State, slice_mm: float) -> float:
+    """Standard deviation per axis of a foramen that was seen."""
     level, _, face = key
-    norm = value(f"anatomy.{level.lower()}_{face}_foramen_diameter")
-    return face is Face.POSTERIOR and bool(np.sqrt(opening.width_mm * opening.height_mm) > MERGED_RATIO * norm)
+    name = f"foramen_reopened_{face}_sd" if state is State.REOPENED else f"foramen_{face}_sd"
+    if level is Level.S4 and face is Face.POSTERIOR:
+        name = "foramen_s4_posterior_sd"
+    return float(np.hypot(value(f"anatomy.{name}"), SLICE_SHARE * slice_mm))
 
 
 def _measured(key: Key, opening: Opening, slice_mm: float) -> Foramen:
     level, side, face = key
-    base = value("anatomy.foramen_anterior_sd" if face is Face.ANTERIOR else "anatomy.foramen_posterior_sd")
     return Foramen(
         level, side, face, as_point(opening.centre_mm), as_point(opening.axis), opening.width_mm, opening.height_mm,
-        State.MEASURED, float(np.hypot(base, 0.2 * slice_mm)), BORDER_CONFIDENCE if opening.border else 0.95,
+        State.MEASURED, _spread_mm(key, State.MEASURED, slice_mm), BORDER_CONFIDENCE if opening.border else 0.95,
     )  # fmt: skip
 
 
@@ -90,7 +104,7 @@ def _reopened(field: SacrumField, key: Key, gap: Reopened, slice_mm: float) -> F
     return Foramen(
         level, side, face, as_point(field.frame.points(gap.coordinates)), as_point(_axis(field, key, gap.coordinates)),
         gap.diameter_mm, gap.diameter_mm, State.REOPENED,
-        float(np.hypot(value("anatomy.foramen_reopened_sd"), 0.2 * slice_mm)), confidence,
+        _spread_mm(key, State.REOPENED, slice_mm), confidence,
     )  # fmt: skip
 
 
@@ -126,13 +140,13 @@ def _axis(field: SacrumField, key: Key, coordinates: Points) -> Points:
 
 
 def _level_arcs(
-    assignment: Assignment, gaps: dict[Key, Reopened], expected: dict[Key, Expected], end_arc_mm: float
+    sure: dict[Key, Opening], gaps: dict[Key, Reopened], expected: dict[Key, Expected], end_arc_mm: float
 ) -> tuple[dict[Level, float], dict[Level, State], dict[Level, float]]:
     """Arc length of each level's anterior pair, how it is known, and one standard deviation."""
     arcs, states, spreads = {}, {}, {}
     for level in FORAMINAL_LEVELS:
         keys = [(level, side, Face.ANTERIOR) for side in (Side.RIGHT, Side.LEFT)]
-        seen = [float(assignment.openings[k].coordinates[0]) for k in keys if k in assignment.openings]
+        seen = [float(sure[k].coordinates[0]) for k in keys if k in sure]
         again = [float(gaps[k].coordinates[0]) for k in keys if k in gaps]
         if seen or again:
             arcs[level] = float(np.mean(seen or again))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from sacroplasty.anatomy.sacrum_field import SacrumField
 from sacroplasty.anatomy.signed_distance import BoolArray, FloatArray
@@ -61,14 +62,22 @@ def unrolled_surface(field: SacrumField, face: Face) -> UnrolledSurface:
         lateral,
         values.max(axis=2),
         values[..., outer].max(axis=2),
-        depth[first].astype(np.float32),
+        _carried(depth[first], np.asarray(hull.any(axis=2))),
         bone_depth,
         whole,
     )
 
 
+def _carried(depths: Array, known: BoolArray) -> FloatArray:
+    """Depths with those of the nearest known place where there is no hull."""
+    if not known.any():
+        return np.zeros(depths.shape, dtype=np.float32)
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(depths[tuple(nearest)], dtype=np.float32)
+
+
 def surface_depth_mm(surface: UnrolledSurface, arc_mm: float, lateral_mm: float) -> float:
-    """Depth of the hull's surface at an arc length and lateral position."""
+    """Depth of the hull's surface at an arc length and lateral position; beside the bone that of the nearest place."""
     row = int(np.argmin(np.abs(surface.arc_mm - arc_mm)))
     column = int(np.argmin(np.abs(surface.lateral_mm - lateral_mm)))
     return float(surface.depth_mm[row, column])
