@@ -97,6 +97,10 @@ def test_occlusion_of_a_tube_a_plane_and_free_space() -> None:
     plane = (-index[..., 2] - 3).astype(np.float32)
     assert occlusion(plane, middle, 1.0, 18.0)[0] == pytest.approx(0.5 * (1 - 3 / 18), abs=0.06)
     assert occlusion(np.full((41, 41, 41), -12.0, np.float32), middle, 1.0, 18.0)[0] == 0.0
+    around = np.argwhere(plane < 0)[::97]
+    for share in (0.3, 0.5, 0.68):
+        decided = occlusion(plane, around, 1.0, 18.0, enough=share) >= share
+        assert (decided == (occlusion(plane, around, 1.0, 18.0) >= share)).all()
     np.testing.assert_allclose(np.linalg.norm(directions(96), axis=1), 1.0)
 
 

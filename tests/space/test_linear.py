@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from sacroplasty.space import Grid, Mask, Volume
-from sacroplasty.space.linear import POINTS_AT_ONCE, pulled, sampled
+from sacroplasty.space import Grid, LabelMap, Mask, Volume
+from sacroplasty.space.linear import POINTS_AT_ONCE, picked, pulled, sampled
 
 OUTSIDE = -1024.0
 
@@ -41,6 +41,29 @@ def test_a_pulled_grid_is_scipys(shape, scale, shift, turned):
     ends = np.array(shape) - 1
     clear = (np.minimum(np.abs(index), np.abs(index - ends)) > 1e-5).all(axis=-1)
     np.testing.assert_allclose(found[clear], expected[clear], atol=1e-3)
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 3), st.tuples(*[st.floats(0.2, 3.0)] * 3), st.tuples(*[st.floats(-4, 4)] * 3))
+@settings(max_examples=60, deadline=None)
+def test_picked_labels_are_scipys(shape, scale, shift):
+    source = np.random.default_rng(0).integers(1, 200, shape).astype(np.uint8)
+    matrix = np.diag([*scale, 1.0])
+    matrix[:3, :3] = Rotation.from_euler("xyz", shift, degrees=True).as_matrix() @ matrix[:3, :3]
+    matrix[:3, 3] = shift
+    expected = ndimage.affine_transform(
+        source, matrix[:3, :3], offset=shift, output_shape=(7, 6, 8), order=0, mode="constant", cval=0
+    )
+    index = np.moveaxis(np.indices((7, 6, 8)), 0, -1) @ matrix[:3, :3].T + shift
+    # On the rim, and halfway between two voxels, the last bit of a coordinate decides.
+    clear = (np.minimum(np.abs(index), np.abs(index - (np.array(shape) - 1))) > 1e-5).all(axis=-1)
+    clear &= (np.abs(index % 1 - 0.5) > 1e-5).all(axis=-1)
+    np.testing.assert_array_equal(picked(source, matrix, (7, 6, 8), 0.0)[clear], expected[clear])
+
+
+def test_labels_in_their_own_grid_stay_as_they_are():
+    grid = Grid.from_affine((6, 7, 8), np.diag([0.7, 0.8, 2.5, 1.0]))
+    labels = LabelMap(np.random.default_rng(0).integers(0, 9, (6, 7, 8)).astype(np.uint8), grid)
+    np.testing.assert_array_equal(labels.resampled(grid).array, labels.array)
 
 
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 1000))

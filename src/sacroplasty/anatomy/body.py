@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cc3d
-import edt
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from sacroplasty.anatomy.morphology import filled_slices, within
 from sacroplasty.errors import AnatomyError
 from sacroplasty.plan import Finding, Severity
-from sacroplasty.space import Grid, Points, Volume
+from sacroplasty.space import Grid, LabelMap, Points, Volume
 
 Bools = npt.NDArray[np.bool_]
 
@@ -84,15 +84,8 @@ def coarse_body(ct: Volume) -> CoarseBody:
 def _without_table(tissue: Bools) -> Bools:
     """The largest thick piece of tissue, its rim restored and its inner air filled slice by slice."""
     radius = TABLE_THICKNESS_MM / 2 / COARSE_MM
-    depth = edt.edt(tissue, parallel=2)
-    core = cc3d.largest_k(depth > radius, k=1, connectivity=6) > 0
-    if not core.any():
-        return core
-    grown = edt.edt(~core, parallel=2) <= radius + 0.6
-    inside = grown & tissue
-    for k in range(inside.shape[2]):
-        inside[:, :, k] = ndimage.binary_fill_holes(inside[:, :, k])
-    return np.asarray(inside)
+    core = cc3d.largest_k(tissue & ~within(~tissue, radius), k=1, connectivity=6) > 0
+    return filled_slices(within(core, radius + 0.6) & tissue) if core.any() else core
 
 
 def fine_body(ct: Volume, coarse: CoarseBody) -> Bools:
@@ -102,15 +95,12 @@ def fine_body(ct: Volume, coarse: CoarseBody) -> Bools:
     tissue = (near & (np.asarray(ct.array) > SKIN_HU)) | core
     # Sheets and pads that touch the skin are thin: what a ball cannot enter is not body.
     reach = SHEET_THICKNESS_MM / 2 / ct.grid.spacing_mm[0]
-    thick = cc3d.largest_k(edt.edt(tissue, parallel=2) > reach, k=1, connectivity=6) > 0
-    inside = tissue & (edt.edt(~thick, parallel=2) <= reach + 0.5)
-    for k in range(inside.shape[2]):
-        inside[:, :, k] = ndimage.binary_fill_holes(inside[:, :, k])
-    return inside
+    thick = cc3d.largest_k(tissue & ~within(~tissue, reach), k=1, connectivity=6) > 0
+    return filled_slices(within(thick, reach + 0.5) & tissue)
 
 
 def _on(grid: Grid, array: Bools, source: Grid) -> Bools:
-    return np.asarray(Volume(array.astype(np.float32), source, "1").resampled(grid, order=1, outside=0.0).array) > 0.5
+    return LabelMap(array.astype(np.uint8), source).resampled(grid).array > 0
 
 
 def field_findings(body: CoarseBody) -> tuple[Finding, ...]:

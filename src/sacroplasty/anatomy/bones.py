@@ -15,9 +15,10 @@ from sacroplasty.anatomy.coccyx import split_coccyx
 from sacroplasty.anatomy.confidence import Signs, bone_confidences, confidence_findings, level_findings
 from sacroplasty.anatomy.joints import VALUE, with_clefts
 from sacroplasty.anatomy.lumbar import lumbar_discs
-from sacroplasty.anatomy.neighbour_levels import LevelChoice, best_level
+from sacroplasty.anatomy.marrow import fill_marrow, fill_sacral_marrow
+from sacroplasty.anatomy.neighbour_levels import LevelChoice, best_level, distinct
 from sacroplasty.anatomy.pose import muscle_hu, pose_hypotheses
-from sacroplasty.anatomy.shape_fit import Images, fitted_shape, refined, started
+from sacroplasty.anatomy.shape_fit import FULL, Images, fitted_shape, refined, started
 from sacroplasty.anatomy.shape_model import CAUDAL, SACRUM, PelvisModel, pelvis_model
 from sacroplasty.anatomy.signed_distance import refined_labels
 from sacroplasty.anatomy.structures import STRUCTURES
@@ -35,6 +36,8 @@ COARSE_MM = 2.0
 COARSE_LOW_MM, COARSE_HIGH_MM = np.array([25.0, 25.0, 65.0]), np.array([25.0, 25.0, 55.0])
 # The column in which a vertebral body must be: radius, and distance from the middle of either disc.
 L5_COLUMN_MM, OFF_DISC_MM = 15.0, 8.0
+# After so many rounds of the fit, those that met in one place go on as one.
+TOLD_APART = 3
 # Share of seen vertices on an edge, and of vertices seen, before a fit is called a pelvis.
 LEAST_AGREEMENT, LEAST_SEEN = 0.45, 0.2
 OF_CLASS = {
@@ -91,7 +94,8 @@ def fitted_pelvis(ct: Volume, body: CoarseBody, model: PelvisModel) -> tuple[Lev
     muscle = muscle_hu(body)
     images = Images(isotropic(ct, COARSE_MM), muscle)
     starts = [started(model, pose) for pose in pose_hypotheses(body, muscle, model)]
-    choice = best_level(images, model, *(fitted_shape(images, model, start) for start in starts))
+    roughly = distinct([fitted_shape(images, model, start, FULL[:TOLD_APART]) for start in starts], model)
+    choice = best_level(images, model, *(fitted_shape(images, model, one, FULL[TOLD_APART:]) for one in roughly))
     fit = choice.fit
     if fit.agreement < LEAST_AGREEMENT or fit.seen < LEAST_SEEN:
         raise AnatomyError(
@@ -125,7 +129,7 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
     resolution = np.abs(ct.grid.affine_lps[:3, :3]).max(axis=1)
     classes = labelling.trimmed_to_half_maximum(fine, classes, bone.muscle_hu, tuple(resolution))
     tell(0.9, "joints")
-    array = _structures(classes, fine, model, vertices)
+    array = _structures(classes, fine, model, vertices, bone.muscle_hu, max(ct.grid.spacing_mm))
     array[(np.asarray(fine.array) > METAL_HU) & skin] = VALUE["metal"]
     labels = LabelMap(with_clefts(array, grid.spacing_mm[0]), fine.grid, STRUCTURES)
     signs = _signs(coarse, place, inside, bone, choice, labels)
@@ -152,14 +156,17 @@ def _smoothed(ct: Volume) -> npt.NDArray[np.float32]:
     return np.asarray(ndimage.gaussian_filter(np.asarray(ct.array), 0.4))
 
 
-def _structures(classes: Labels, ct: Volume, model: PelvisModel, vertices: Points) -> Labels:
+def _structures(
+    classes: Labels, ct: Volume, model: PelvisModel, vertices: Points, muscle: float, slice_mm: float
+) -> Labels:
     """Values of STRUCTURES from the walk's classes: femora by side, the coccyx cut from the sacrum."""
     table = np.zeros(labelling.CLASSES, np.uint8)
     for value, name in OF_CLASS.items():
         table[value] = VALUE[name]
     array = table[classes]
     for name in ("l5", "l4", "hip_left", "hip_right"):
-        _fill_marrow(array, VALUE[name])
+        fill_marrow(array, VALUE[name])
+    fill_sacral_marrow(array, ct, muscle, slice_mm)
     middle = ct.grid.voxel_from_patient.points(vertices[model.part == SACRUM].mean(axis=0))[0]
     femur = classes == labelling.BONE_FEMUR
     split = int(np.clip(round(middle), 0, array.shape[0]))
@@ -167,15 +174,6 @@ def _structures(classes: Labels, ct: Volume, model: PelvisModel, vertices: Point
     array[split:][femur[split:]] = VALUE["femur_left"]
     split_coccyx(array, ct, vertices[model.part == CAUDAL])
     return array
-
-
-def _fill_marrow(array: Labels, value: int) -> None:
-    """In place: background that a bone encloses is its fatty marrow."""
-    mask = array == value
-    if mask.any():
-        box = ndimage.find_objects(mask.astype(np.uint8))[0]
-        holes = ndimage.binary_fill_holes(mask[box]) & (array[box] == 0)
-        array[box][holes] = value
 
 
 def _assembled(

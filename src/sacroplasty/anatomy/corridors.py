@@ -7,11 +7,10 @@ import itertools
 import edt
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from sacroplasty.anatomy.structures import PedicleCorridor, SacralFrame, SacralLevel
 from sacroplasty.plan import Level, Side, State, as_point
-from sacroplasty.space import LabelMap, Points
+from sacroplasty.space import LabelMap, Points, Volume
 
 Bools = npt.NDArray[np.bool_]
 
@@ -52,14 +51,14 @@ def _widest(
     box = labels.grid.box_around(reach, margin_mm=25.0)
     part = labels.cropped(box)
     solid = np.isin(part.array, [v for n, v in labels.values.items() if n in _solids(side)])
-    room = edt.edt(np.ascontiguousarray(solid, dtype=np.uint8), anisotropy=part.grid.spacing_mm, parallel=2)
+    depth = edt.edt(np.ascontiguousarray(solid, dtype=np.uint8), anisotropy=part.grid.spacing_mm, parallel=2)
+    room = Volume(depth, part.grid, "mm")
     ways = np.arange(0.0, LONGEST_MM, STEP_MM)
     best: tuple[float, Points, Points, float] | None = None
     for tilts in itertools.product(np.deg2rad(TILTS_DEG), repeat=2):
         direction = _direction(frame, sign, tilts)
         places = starts[:, None] + ways[None, :, None] * direction
-        index = part.grid.voxel_from_patient.points(places).reshape(-1, 3).T
-        free = ndimage.map_coordinates(room, index, order=1, mode="constant", cval=0.0).reshape(len(starts), -1)
+        free = room.sampled(places, outside=0.0)
         inside = np.minimum.accumulate(free > 0, axis=1)
         length = inside.sum(axis=1)
         pedicle = free[:, : round(PEDICLE_MM / STEP_MM)]

@@ -97,7 +97,7 @@ def lumen_system(field: SacrumField, bone: BoolArray, path: CanalPath) -> LumenS
     signed = np.where(bone, np.maximum(field.signed_mm, 0.3), np.minimum(field.signed_mm, -0.3)).astype(np.float32)
     candidates = np.argwhere(domain & (field.hull_mm > -LUMEN_REACH_MM))
     enclosed = np.zeros(field.grid.shape, dtype=bool)
-    shares = occlusion(signed, candidates, field.spacing_mm, OCCLUSION_RANGE_MM)
+    shares = occlusion(signed, candidates, field.spacing_mm, OCCLUSION_RANGE_MM, enough=ENCLOSED_SHARE)
     enclosed[tuple(candidates[shares >= ENCLOSED_SHARE].T)] = True
     pieces = cc3d.connected_components(enclosed.astype(np.uint8), connectivity=6)
     on_path = _voxels(field, path.points_mm[: path.last_closed + 1])

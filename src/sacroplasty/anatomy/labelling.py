@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cc3d
-import edt
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 from scipy import ndimage
 
-from sacroplasty.anatomy.lumbar import Disc
-from sacroplasty.anatomy.random_walk import active_order, random_walk
+from sacroplasty.anatomy.lumbar import DISC_RADIUS_MM, Disc
+from sacroplasty.anatomy.morphology import within
+from sacroplasty.anatomy.random_walk import VOXELS_AT_ONCE, active_order, random_walk
 from sacroplasty.anatomy.surroundings import Surroundings
-from sacroplasty.space import Grid, LabelMap, Points, Volume
+from sacroplasty.space import Box, Grid, LabelMap, Points, Volume, threaded
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -175,29 +175,42 @@ def fine_classes(
     band_mm: float = 3.5,
 ) -> npt.NDArray[np.uint8]:
     """Classes (i, j, k) on a fine grid: the coarse result, its borders walked again within a band at full sharpness."""
-    spacing = ct.grid.spacing_mm[0]
     labels = LabelMap(coarse.argmax(axis=-1).astype(np.uint8), coarse_grid)
-    fixed = np.where(body, labels.resampled(ct.grid).array, BACKGROUND).astype(np.uint8)
-    active = _near_borders(fixed, band_mm / spacing) & body
+    whole = np.where(body, labels.resampled(ct.grid).array, BACKGROUND).astype(np.uint8)
+    reach = band_mm / ct.grid.spacing_mm[0]
+    box = _box_of(whole, int(reach) + 3)
+    fixed, part = whole[box], ct.cropped(box)
+    # Where background meets bone of no interest the border need not be sharp.
+    interest = np.where(fixed == BONE_OTHER, BACKGROUND, fixed)
+    active = within(_borders(interest), reach) & body[box]
     coordinates = active_order(active)
     at = tuple(coordinates.T)
-    values = np.asarray(ct.array)
-    coarse_from_fine = coarse_grid.voxel_from_patient @ ct.grid.patient_from_voxel
-    share = _shares_at(coarse, coarse_from_fine.points(coordinates))
-    sharp = ndimage.gaussian_filter(values, 0.4)[at]
-    here = without_discs(bone(sharp), discs, ct.grid.patient_from_voxel.points(coordinates), sharp)
+    edges = _edges(np.asarray(part.array))
+    share = _shares_at(coarse, (coarse_grid.voxel_from_patient @ part.grid.patient_from_voxel).matrix, coordinates)
+    sharp = 100.0 * edges[at]
+    here = bone(sharp)
+    near = _near_discs(discs, part.grid, coordinates)
+    points = part.grid.patient_from_voxel.points(coordinates[near])
+    here[near] = without_discs(here[near], discs, points, sharp[near])
     bones = share[:, 1:].sum(axis=1)
     prior = np.empty_like(share)
     prior[:, 0] = (1 - here) * (1 - bones) + 0.01
     prior[:, 1:] = (share[:, 1:] + 1e-4) * (0.12 + here)[:, None]
     prior /= prior.sum(axis=1, keepdims=True)
-    found = random_walk(_edges(values), coordinates, prior, _pull(prior), fixed, beta=BETA, sweeps=16)
+    found = random_walk(edges, coordinates, prior, _pull(prior), fixed, beta=BETA, sweeps=16)
     fixed[at] = found.argmax(axis=1).astype(np.uint8)
-    return fixed
+    return whole
 
 
-def _near_borders(classes: npt.NDArray[np.uint8], reach: float) -> Bools:
-    """Voxels nearer than `reach` voxels to a change of class."""
+def _box_of(classes: npt.NDArray[np.uint8], margin: int) -> Box:
+    """The index box of everything that is not background, and a margin."""
+    ends = [np.flatnonzero(classes.any(axis=tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
+    i, j, k = (slice(max(int(a) - margin, 0), int(b) + margin + 1) for a, b in ends)
+    return i, j, k
+
+
+def _borders(classes: npt.NDArray[np.uint8]) -> Bools:
+    """Voxels on either side of a change of class."""
     border = np.zeros(classes.shape, bool)
     for axis in range(3):
         ahead, behind = [slice(None)] * 3, [slice(None)] * 3
@@ -205,25 +218,48 @@ def _near_borders(classes: npt.NDArray[np.uint8], reach: float) -> Bools:
         change = classes[tuple(ahead)] != classes[tuple(behind)]
         border[tuple(ahead)] |= change
         border[tuple(behind)] |= change
-    return np.asarray(edt.edt(~border, parallel=2) < reach)
+    return border
 
 
-@njit(cache=True, parallel=True)
-def _shares_at(shares: Floats, index: npt.NDArray[np.float64]) -> Floats:
-    """Trilinear class shares (n, classes) at fractional indices (n, 3), clamped to the grid."""
-    n0, n1, n2, classes = shares.shape
-    result = np.zeros((index.shape[0], classes), np.float32)
-    for q in prange(index.shape[0]):
-        x = min(max(index[q, 0], 0.0), n0 - 1.001)
-        y = min(max(index[q, 1], 0.0), n1 - 1.001)
-        z = min(max(index[q, 2], 0.0), n2 - 1.001)
-        i, j, k = int(x), int(y), int(z)
-        for corner in range(8):
-            di, dj, dk = corner & 1, (corner >> 1) & 1, corner >> 2
-            w = (x - i if di else 1 - x + i) * (y - j if dj else 1 - y + j) * (z - k if dk else 1 - z + k)
-            for c in range(classes):
-                result[q, c] += w * shares[i + di, j + dj, k + dk, c]
+def _near_discs(discs: Discs, grid: Grid, coordinates: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Rows of the voxels (n, 3) in the box around the discs."""
+    near = np.zeros(len(coordinates), bool)
+    for disc in discs:
+        if disc is not None:
+            box = grid.box_around(disc.centre_mm, DISC_RADIUS_MM + 1.0)
+            inside = np.ones(len(coordinates), bool)
+            for axis, span in enumerate(box):
+                inside &= (coordinates[:, axis] >= span.start) & (coordinates[:, axis] < span.stop)
+            near |= inside
+    return np.flatnonzero(near)
+
+
+def _shares_at(shares: Floats, matrix: Points, coordinates: npt.NDArray[np.int32]) -> Floats:
+    """Trilinear class shares (n, classes) at voxels (n, 3) of another grid, `matrix` away, clamped to the grid."""
+    result = np.empty((len(coordinates), shares.shape[3]), np.float32)
+    rows = np.ascontiguousarray(matrix[:3])
+    threaded(
+        lambda first, last: _share(shares, rows, coordinates, result, first, last), len(coordinates), VOXELS_AT_ONCE
+    )
     return result
+
+
+@njit(cache=True, nogil=True)
+def _share(shares: Floats, m: Points, voxels: npt.NDArray[np.int32], result: Floats, first: int, last: int) -> None:
+    n0, n1, n2, classes = shares.shape
+    for q in range(first, last):
+        u, v, w = voxels[q]
+        x = min(max(m[0, 0] * u + m[0, 1] * v + m[0, 2] * w + m[0, 3], 0.0), n0 - 1.001)
+        y = min(max(m[1, 0] * u + m[1, 1] * v + m[1, 2] * w + m[1, 3], 0.0), n1 - 1.001)
+        z = min(max(m[2, 0] * u + m[2, 1] * v + m[2, 2] * w + m[2, 3], 0.0), n2 - 1.001)
+        i, j, k = np.uintp(x), np.uintp(y), np.uintp(z)
+        x, y, z = x - i, y - j, z - k
+        result[q] = 0.0
+        for corner in range(8):
+            di, dj, dk = np.uintp(corner & 1), np.uintp((corner >> 1) & 1), np.uintp(corner >> 2)
+            part = np.float32((x if di else 1 - x) * (y if dj else 1 - y) * (z if dk else 1 - z))
+            for c in range(classes):
+                result[q, c] += part * shares[i + di, j + dj, k + dk, c]
 
 
 def trimmed_to_half_maximum(
@@ -235,14 +271,16 @@ def trimmed_to_half_maximum(
     plate thinner than a voxel of the scan (`resolution_mm` along x, y, z) never reaches half of a thick cortex.
     """
     spacing = ct.grid.spacing_mm[0]
-    values = np.clip(np.asarray(ct.array), -200, 600)
     result = classes.copy()
-    brightest = ndimage.maximum_filter(np.where(result > 0, values, -200), 2 * round(2 / spacing) + 1)
+    reach = [max(round(1.2 * max(r, 1.0) / spacing), 1) for r in resolution_mm]
+    box = _box_of(classes, max(*reach, round(TRIM_DEPTH_MM / spacing)) + 1)
+    part = result[box]
+    values = np.clip(np.asarray(ct.array)[box], -200, 600)
+    brightest = ndimage.maximum_filter(np.where(part > 0, values, -200), 2 * round(2 / spacing) + 1)
     half = np.minimum(muscle_hu + 0.5 * (brightest - muscle_hu), muscle_hu + 300)
-    soft = (values < half) & ~_ridges(values, [max(round(1.2 * max(r, 1.0) / spacing), 1) for r in resolution_mm])
+    soft = (values < half) & ~_ridges(values, reach)
     for _ in range(max(round(TRIM_DEPTH_MM / spacing), 1)):
-        edge = (result > 0) & ndimage.binary_dilation(result == 0)
-        result[edge & soft] = BACKGROUND
+        part[(part > 0) & within(part == BACKGROUND, 1.0) & soft] = BACKGROUND
     return result
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sacroplasty.anatomy.signed_distance import FloatArray
+from sacroplasty.space import threaded
 
 IntArray = npt.NDArray[np.int64]
+VOXELS_AT_ONCE = 8192
 
 
 def directions(count: int) -> npt.NDArray[np.float64]:
@@ -19,43 +21,49 @@ def directions(count: int) -> npt.NDArray[np.float64]:
 
 
 def occlusion(
-    signed_mm: FloatArray, voxels: IntArray, spacing_mm: float, range_mm: float, count: int = 96
+    signed_mm: FloatArray, voxels: IntArray, spacing_mm: float, range_mm: float, count: int = 96, enough: float | None = None
 ) -> FloatArray:
     """Share (n,) of directions in which bone is met within a range, for voxels (n, 3) of a signed distance (positive
-    in bone).
+    in bone). With `enough` it is counted only until it is known whether the share reaches that.
     """
     shares = np.zeros(len(voxels), dtype=np.float32)
-    _occlusion(np.ascontiguousarray(signed_mm), voxels, directions(count), spacing_mm, range_mm, shares)
+    # Neighbouring rays tell the same: in this order the first ones already look all around.
+    rays = directions(count)[np.argsort(np.arange(count) * 0.6180339887 % 1.0)]
+    flat = np.ascontiguousarray(signed_mm, dtype=np.float32).ravel()
+    needed = 0 if enough is None else int(np.ceil(enough * count - 1e-9))
+    threaded(
+        lambda first, last: _occlusion(
+            flat, signed_mm.shape, voxels, rays / spacing_mm, spacing_mm, range_mm, needed, shares, first, last
+        ),
+        len(voxels),
+        VOXELS_AT_ONCE,
+    )
     return shares
 
 
-@numba.njit(cache=True, parallel=True, fastmath=True)
-def _occlusion(
-    signed: FloatArray,
-    voxels: IntArray,
-    rays: npt.NDArray[np.float64],
-    spacing: float,
-    reach: float,
-    shares: FloatArray,
-) -> None:
-    ni, nj, nk = signed.shape
-    for q in numba.prange(len(voxels)):
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _occlusion(flat, shape, voxels, rays, spacing, reach, needed, shares, first, last):  # type: ignore[no-untyped-def]
+    """`rays` (m, 3) are in voxels per mm."""
+    ni, nj, nk = shape
+    count = len(rays)
+    for q in range(first, last):
         blocked = 0
-        for r in range(len(rays)):
+        x, y, z = voxels[q, 0] + 0.5, voxels[q, 1] + 0.5, voxels[q, 2] + 0.5
+        for r in range(count):
             way = spacing
             while way < reach:
-                i = int(voxels[q, 0] + rays[r, 0] * way / spacing + 0.5)
-                j = int(voxels[q, 1] + rays[r, 1] * way / spacing + 0.5)
-                k = int(voxels[q, 2] + rays[r, 2] * way / spacing + 0.5)
+                i, j, k = int(x + rays[r, 0] * way), int(y + rays[r, 1] * way), int(z + rays[r, 2] * way)
                 if i < 0 or j < 0 or k < 0 or i >= ni or j >= nj or k >= nk:
                     break
-                distance = signed[i, j, k]
+                distance = flat[np.uintp((i * nj + j) * nk + k)]
                 if distance > 0.0:
                     blocked += 1
                     break
                 # The distance to bone bounds the next free step; a little less, because voxels are sampled.
                 way += max(0.8 * spacing, -0.8 * distance)
-        shares[q] = blocked / len(rays)
+            if needed and (blocked >= needed or blocked + count - 1 - r < needed):
+                break
+        shares[q] = blocked / count
 
 
 def enclosure(

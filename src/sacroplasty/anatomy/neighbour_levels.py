@@ -21,6 +21,8 @@ from sacroplasty.space import Points
 
 # From endplate to endplate of L5 and S1; a fit within `SAME_MM` of the best is no other hypothesis.
 VERTEBRA_MM, SAME_MM = 30.0, 12.0
+# Fits whose sacra are on average this near to each other end in one place.
+MET_MM = 4.0
 # Every how many vertices tell the displaced shape, and the noise that lets it follow the displacement (mm²).
 EVERY, NOISE_MM2, ROUNDS = 8, 45.0, 6
 COEFFICIENT_LIMIT = 3.0
@@ -62,11 +64,25 @@ def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
         for step in (-VERTEBRA_MM, VERTEBRA_MM):
             for start, rounds in ((displaced(model, tried[best], step), FULL[2:]),
                                   (_moved(model, tried[best], step), FULL[1:])):  # fmt: skip
-                tried.append(_continued(images, model, fitted_shape(images, model, start, rounds)))
-                scores.append(level_score(images, model, tried[-1].vertices_mm))
+                fit = fitted_shape(images, model, start, rounds)
+                # Most come back to where they were moved from.
+                if len(distinct([*tried, fit], model)) > len(distinct(tried, model)):
+                    tried.append(_continued(images, model, fit))
+                    scores.append(level_score(images, model, tried[-1].vertices_mm))
     best = int(np.argmax(scores))
     others = [s for one, s in zip(tried, scores, strict=True) if _apart_mm(model, one, tried[best]) > SAME_MM]
     return LevelChoice(tried[best], scores[best], max(others, default=0.0))
+
+
+def distinct(fits: list[Fit], model: PelvisModel) -> list[Fit]:
+    """The fits without those whose sacrum lies where that of an earlier one does."""
+    own = np.isin(model.part, OWN)
+    kept: list[Fit] = []
+    for fit in fits:
+        off = (np.linalg.norm((fit.vertices_mm - other.vertices_mm)[own], axis=1).mean() for other in kept)
+        if all(away > MET_MM for away in off):
+            kept.append(fit)
+    return kept
 
 
 def _continued(images: Images, model: PelvisModel, fit: Fit) -> Fit:

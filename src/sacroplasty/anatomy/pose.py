@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import edt
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
@@ -86,8 +87,7 @@ def _template(model: PelvisModel, rotation: Points, scale: float) -> tuple[Float
     bone = np.zeros(grid.shape, bool)
     for part in (SACRUM, HIP_LEFT, HIP_RIGHT):
         bone |= model.part_mask(vertices, part, grid)
-    inside_mm = ndimage.distance_transform_edt(bone) * h
-    outside_mm = ndimage.distance_transform_edt(~bone) * h
+    inside_mm, outside_mm = edt.edt(bone) * h, edt.edt(~bone) * h
     around = (outside_mm > 0.9 * h) & (outside_mm < 18)
     # L5 above and the femoral heads beside are bone too: no penalty for brightness there.
     centres = grid.centres_mm()

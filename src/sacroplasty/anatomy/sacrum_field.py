@@ -16,7 +16,7 @@ from sacroplasty.anatomy.signed_distance import BoolArray, FloatArray, closed, s
 from sacroplasty.anatomy.structures import SacralFrame
 from sacroplasty.errors import AnatomyError
 from sacroplasty.evidence import value
-from sacroplasty.space import Grid, Mask, Points, Volume
+from sacroplasty.space import Grid, Mask, Points, Volume, linear
 
 # Grid on which lumens are looked for: half the bore of the thinnest tunnel needs two voxels.
 SPACING_MM = 0.8
@@ -109,8 +109,9 @@ class SacrumField:
 
     def sampled(self, array: FloatArray, points_mm: Points, outside: float) -> FloatArray:
         """Linear interpolation of one of the arrays at positions (..., 3)."""
-        values = ndimage.map_coordinates(array, self.indices(points_mm), order=1, cval=outside)
-        return np.asarray(values.reshape(points_mm.shape[:-1]), dtype=np.float32)
+        return linear.sampled(
+            np.asarray(array, np.float32), self.grid.voxel_from_patient.points(points_mm).reshape(-1, 3), outside
+        ).reshape(points_mm.shape[:-1])
 
 
 def sacrum_field(ct: Volume, sacrum: Mask) -> SacrumField:

@@ -89,22 +89,17 @@ def edge_offsets(
 
     The image scales itself: contrast is the 80th percentile of the drops found on the profiles.
     """
-    values = profiles(ct, points_mm, normals, reach_mm + 3, STEP_MM)
-    half = values.shape[1] // 2
-    s = (np.arange(values.shape[1]) - half) * STEP_MM
-    seen = (values > -400).mean(axis=1) > 0.8
+    found = profiles(ct, points_mm, normals, reach_mm + 3, STEP_MM, muscle - 100, muscle + 400)
+    s, drop, seen = found.s_mm, found.drop, found.seen
     if np.count_nonzero(seen) < 50:
         return np.zeros(len(points_mm)), np.zeros(len(points_mm)), seen
-    values = np.clip(values, muscle - 100, muscle + 400)
-    drop = -ndimage.gaussian_filter1d(values, 1.0 / STEP_MM, axis=1, order=1) / STEP_MM
-    brightest = ndimage.maximum_filter1d(values, 2 * int(4 / STEP_MM) + 1, axis=1)
-    typical = float(np.clip(np.quantile(drop[seen].max(axis=1), 0.8), 12, 60))
-    bone = float(np.clip(np.quantile(values[seen].max(axis=1), 0.7) - muscle, 60, 350))
+    typical = float(np.clip(np.quantile(found.steepest[seen], 0.8), 12, 60))
+    bone = float(np.clip(np.quantile(found.peak_hu[seen], 0.7) - muscle, 60, 350))
     threshold = muscle + float(np.clip(0.35 * bone, 30, 110))
-    usable = (np.abs(s) <= reach_mm) & (drop > 0.15 * typical) & (brightest > threshold)
-    worth = np.clip(drop / typical, 0, 1.2) - 0.6 * nearness * (s / (reach_mm + 1e-6)) ** 2
-    worth = np.where(usable, worth, -9.0)
-    rows, best = np.arange(len(values)), worth.argmax(axis=1)
+    usable = (np.abs(s) <= reach_mm) & (drop > 0.15 * typical) & (found.brightest > threshold)
+    worth = np.clip(drop / typical, 0, 1.2) - (0.6 * nearness * (s / (reach_mm + 1e-6)) ** 2).astype(np.float32)
+    worth = np.where(usable, worth, np.float32(-9.0))
+    rows, best = np.arange(len(drop)), worth.argmax(axis=1)
     before = drop[rows, np.clip(best - 1, 0, len(s) - 1)]
     peak, after = drop[rows, best], drop[rows, np.clip(best + 1, 0, len(s) - 1)]
     curve = before - 2 * peak + after

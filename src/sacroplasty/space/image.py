@@ -218,5 +218,8 @@ class LabelMap:
 
     def resampled(self, grid: Grid) -> LabelMap:
         """The labels on another grid, by nearest voxel centre."""
-        values = _pulled(self.array, self.grid, grid, 0, 0.0)
-        return LabelMap(values.astype(self.array.dtype), grid, self.names)
+        from sacroplasty.space import linear  # here: this room is imported by everything, numba is slow to import
+
+        _require_one_frame(self.grid, grid)
+        source_from_target = (self.grid.voxel_from_patient @ grid.patient_from_voxel).matrix
+        return LabelMap(linear.picked(self.array, source_from_target, grid.shape, 0.0), grid, self.names)
