@@ -1,13 +1,25 @@
-"""Where the real scans lie; tests that need one are skipped with the reason where it is absent."""
+"""Where the real scans lie, and the program to run on them; a test whose scan is absent is skipped with the reason."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# A synthetic lytic sphere in the S1 body of TotalSegmentator's scan: centre (LPS mm) and radius, placed by eye.
+LABELLED_SPHERE = "0,-115,218,8"
+
+
+def sacroplasty(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The program of this checkout, run to its end."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(
+        [sys.executable, "-m", "sacroplasty", *map(str, arguments)], capture_output=True, text=True, env=env
+    )
 
 
 def data_root() -> Path:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -15,40 +12,25 @@ import pydicom
 import pytest
 
 from sacroplasty.case import CaseFolder
+from sacroplasty.cohort.job import run_job
+from sacroplasty.cohort.manifest import Job, keyed
 from sacroplasty.report.document import Paragraph, Remark, Table
 from sacroplasty.report.fluoroscopy_section import fluoroscopy_section
 from sacroplasty.workflow import load_case
-from tests.data import ROOT, real
+from tests.data import LABELLED_SPHERE, real, sacroplasty
 
 # A synthetic lytic sphere in the S1 body of each scan: centre (LPS mm) and radius, placed by eye.
 SPHERES = {
-    "taichi": ("taichi/ct_sacrum_0.7mm.nii.gz", None, "-14,55,-1242,8"),
-    "acrin": ("acrin/ct_pelvis_4.25mm.nii.gz", None, "-17,74,-731,8"),
-    "totalsegmentator": ("totalsegmentator/ct_3mm.nii.gz", None, "0,-115,218,8"),
-    "totalsegmentator-labels": ("totalsegmentator/ct_3mm.nii.gz", "totalsegmentator/labels_3mm.nii.gz", "0,-115,218,8"),
+    "taichi": ("taichi/ct_sacrum_0.7mm.nii.gz", "-14,55,-1242,8"),
+    "acrin": ("acrin/ct_pelvis_4.25mm.nii.gz", "-17,74,-731,8"),
+    "totalsegmentator": ("totalsegmentator/ct_3mm.nii.gz", LABELLED_SPHERE),
 }
 
 
-def sacroplasty(*arguments: object) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(
-        [sys.executable, "-m", "sacroplasty", *map(str, arguments)], capture_output=True, text=True, env=env
-    )
-
-
-def run(out: Path, scan: str, *extra: object) -> subprocess.CompletedProcess[str]:
-    ct, labels, sphere = SPHERES[scan]
-    given = ("--labels", real(labels)) if labels else ()
-    return sacroplasty("run", "--ct", real(ct), *given, "--lesion-sphere", sphere, "--out", out, "--json", *extra)
-
-
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole job on the scan with given labels."""
-    out = tmp_path_factory.mktemp("case") / "totalsegmentator"
-    result = run(out, "totalsegmentator-labels")
-    assert result.returncode == 0, result.stderr
-    return out
+def planned(labelled_case: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole job on the scan with given labels, in a copy for this module."""
+    return shutil.copytree(labelled_case, tmp_path_factory.mktemp("case") / "totalsegmentator")
 
 
 @pytest.mark.real
@@ -127,14 +109,11 @@ def test_storage_order_does_not_change_the_plan(planned: Path, tmp_path: Path) -
         assert nib.aff2axcodes(turned.affine) != nib.aff2axcodes(image.affine)
         nib.save(turned, tmp_path / f"{name}.nii.gz")
     (tmp_path / "labels.txt").write_bytes(real("totalsegmentator/labels.txt").read_bytes())
-    out = tmp_path / "case"
-    sphere = SPHERES["totalsegmentator-labels"][2]
-    result = sacroplasty(
-        "run", "--ct", tmp_path / "ct_3mm.nii.gz", "--labels", tmp_path / "labels_3mm.nii.gz",
-        "--lesion-sphere", sphere, "--out", out,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert (out / "plan" / "plan.json").read_bytes() == (planned / "plan" / "plan.json").read_bytes()
+    options = {"labels": str(tmp_path / "labels_3mm.nii.gz"), "lesion_sphere": LABELLED_SPHERE}
+    job = keyed(Job("turned", tmp_path / "ct_3mm.nii.gz", ("segment", "lesion", "plan"), options))
+    assert run_job(job, str(tmp_path / "out"))["status"] == "ok"
+    found = tmp_path / "out" / "cases" / "turned" / "plan" / "plan.json"
+    assert found.read_bytes() == (planned / "plan" / "plan.json").read_bytes()
 
 
 @pytest.mark.real
@@ -142,7 +121,8 @@ def test_storage_order_does_not_change_the_plan(planned: Path, tmp_path: Path) -
 @pytest.mark.parametrize("scan", ["taichi", "acrin", "totalsegmentator"])
 def test_from_a_bare_ct_to_the_report(scan: str, tmp_path: Path) -> None:
     out = tmp_path / scan
-    result = run(out, scan)
+    ct, sphere = SPHERES[scan]
+    result = sacroplasty("run", "--ct", real(ct), "--lesion-sphere", sphere, "--out", out, "--json")
     assert result.returncode == 0, result.stderr
     assert (out / "report" / "report.html").stat().st_size > 100_000
     plans = {p["approach"]: p for p in json.loads(result.stdout)["plans"]}

@@ -7,7 +7,6 @@ trimesh, Pillow, pypdf, pyigtl and a schema of Slicer's markups.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -32,7 +31,7 @@ from sacroplasty.report.dicom_source import ct_series, saved
 from sacroplasty.report.dicom_structures import structure_set
 from sacroplasty.report.slicer_scene import markups, view_markups
 from sacroplasty.space import Mask, Volume
-from tests.data import ROOT, real
+from tests.data import sacroplasty
 from tests.io.made_dicom import body_ct
 from tests.report.test_dicom_export import WHEN, small_labels, small_plan, tool
 
@@ -260,18 +259,12 @@ def read_scene_file(path: Path, case: Path) -> str:
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_every_file_of_an_exported_case_is_read_by_another_program(tmp_path: Path) -> None:
-    scan, labels = real("totalsegmentator/ct_3mm.nii.gz"), real("totalsegmentator/labels_3mm.nii.gz")
-    case, out, scratch = tmp_path / "case", tmp_path / "out", tmp_path / "scratch"
+def test_every_file_of_an_exported_case_is_read_by_another_program(labelled_case: Path, tmp_path: Path) -> None:
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
     scratch.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    for arguments in (
-        ["run", "--ct", scan, "--labels", labels, "--lesion-sphere", "0,-115,218,8", "--out", case],
-        ["export", case, "--out", out],
-    ):
-        command = [sys.executable, "-m", "sacroplasty", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-800:]
+    case = shutil.copytree(labelled_case, tmp_path / "case")
+    done = sacroplasty("export", case, "--out", out)
+    assert done.returncode == 0, done.stderr[-800:]
     walk_over(case, out, scratch)
 
 
