@@ -49,7 +49,8 @@ def sacral_border(ct: Volume, labels: LabelMap, muscle_hu: float) -> BorderSigns
     if not mask.any():
         return BorderSigns(0.0, 0.0)
     tight = ndimage.find_objects(mask.astype(np.uint8))[0]
-    box = tuple(slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in tight)
+    i, j, k = (slice(max(s.start - MARGIN, 0), s.stop + MARGIN) for s in tight)
+    box = i, j, k
     part, near = mask[box], ct.cropped(box)
     signed = ndimage.gaussian_filter(signed_distance(part, ct.grid.spacing_mm), 1.0)
     other = (labels.array[box] > 0) & ~part
