@@ -57,7 +57,7 @@ def test_picked_labels_are_scipys(shape, scale, shift):
     # On the rim, and halfway between two voxels, the last bit of a coordinate decides.
     clear = (np.minimum(np.abs(index), np.abs(index - (np.array(shape) - 1))) > 1e-5).all(axis=-1)
     clear &= (np.abs(index % 1 - 0.5) > 1e-5).all(axis=-1)
-    np.testing.assert_array_equal(picked(source, matrix, (7, 6, 8), 0.0)[clear], expected[clear])
+    np.testing.assert_array_equal(picked(source, matrix, (7, 6, 8), 0)[clear], expected[clear])
 
 
 def test_labels_in_their_own_grid_stay_as_they_are():

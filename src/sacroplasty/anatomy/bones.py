@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from sacroplasty.anatomy import given_labels, labelling
 from sacroplasty.anatomy.body import METAL_HU, NO_DATA_HU, CoarseBody, coarse_body, field_findings, fine_body, isotropic
+from sacroplasty.anatomy.border import sacral_border
 from sacroplasty.anatomy.coccyx import split_coccyx
 from sacroplasty.anatomy.confidence import Signs, bone_confidences, confidence_findings, level_findings
 from sacroplasty.anatomy.joints import VALUE, with_clefts
@@ -132,7 +133,7 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
     array = _structures(classes, fine, model, vertices, bone.muscle_hu, max(ct.grid.spacing_mm))
     array[(np.asarray(fine.array) > METAL_HU) & skin] = VALUE["metal"]
     labels = LabelMap(with_clefts(array, grid.spacing_mm[0]), fine.grid, STRUCTURES)
-    signs = _signs(coarse, place, inside, bone, choice, labels)
+    signs = _signs(coarse, place, inside, bone, choice, labels, fine)
     confidences, seen = bone_confidences(coarse, model, vertices, bone.muscle_hu, labels, discs, signs)
     findings = level_findings(signs) + confidence_findings(confidences, seen, ct, labels)
     return _assembled(labels, skin, fine, body, confidences, findings, "bare CT")
@@ -140,7 +141,7 @@ def _found(ct: Volume, body: CoarseBody, model: PelvisModel, tell: Progress) -> 
 
 def _signs(
     coarse: Volume, place: Surroundings, inside: npt.NDArray[np.bool_], bone: labelling.BoneProbability,
-    choice: LevelChoice, labels: LabelMap,
+    choice: LevelChoice, labels: LabelMap, fine: Volume,
 ) -> Signs:  # fmt: skip
     """What the fit, the marrow and the labels say about their own worth."""
     deep = (place.sacrum < -4) & inside
@@ -149,7 +150,8 @@ def _signs(
     points = coarse.grid.patient_from_voxel.points(np.argwhere(column & inside))
     points = points[labels.grid.contains(points)] if len(points) else points
     filled = float(labels.mask("l5").contains(points).mean()) if len(points) else 0.0
-    return Signs(contrast, choice.score, choice.runner_up, filled)
+    border = sacral_border(fine, labels, bone.muscle_hu).agreement
+    return Signs(contrast, choice.score, choice.runner_up, filled, border)
 
 
 def _smoothed(ct: Volume) -> npt.NDArray[np.float32]:

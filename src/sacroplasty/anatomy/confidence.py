@@ -43,13 +43,14 @@ class Signs:
     marrow_contrast_hu: how much brighter than muscle the sacrum's marrow is; fatty marrow looks like soft tissue.
     level_score, level_runner_up: how well the sacrum's edges and its separation from the surroundings agree with the
     fit, and with the best fit at another height. l5_filled: share of the column between the discs that the label of L5
-    fills.
+    fills. border: how well the finished label of the sacrum follows the CT, 0..1.
     """
 
     marrow_contrast_hu: float
     level_score: float
     level_runner_up: float
     l5_filled: float
+    border: float = 1.0
 
     @property
     def level(self) -> float:
@@ -78,7 +79,7 @@ def bone_confidences(
         shares[name] = float(seen[own].mean())
         porous = 0.5 + 0.5 * _ramp(signs.marrow_contrast_hu, FATTY_MARROW_HU, DENSE_MARROW_HU)
         confidences[name] = porous * _ramp(agreement, UNSURE_SHARE, SURE_SHARE)
-    confidences["sacrum"] *= signs.level
+    confidences["sacrum"] *= signs.level * signs.border
     contrast = [disc.contrast_hu if disc else 0.0 for disc in discs]
     sure = [_ramp(c, FAINT_DISC_HU, CLEAR_DISC_HU) for c in contrast]
     confidences["l5"] = 0.9 * min(*sure, _ramp(signs.l5_filled, HOLLOW_L5, WHOLE_L5)) * confidences["sacrum"]
@@ -100,7 +101,7 @@ def with_symmetry(confidences: Mapping[str, float], residual_mm: float) -> dict[
 
 
 def level_findings(signs: Signs) -> tuple[Finding, ...]:
-    """That the sacrum may be a neighbouring vertebra's, or that L5 is a shell, said where it is so."""
+    """That the sacrum may be a neighbouring vertebra's, its border off the bone, or L5 a shell, said where it is so."""
     findings = []
     if signs.level < LOW_CONFIDENCE:
         message = (
@@ -109,6 +110,12 @@ def level_findings(signs: Signs) -> tuple[Finding, ...]:
             "Confirm the promontory in the mid-sagittal slice"
         )
         findings.append(Finding(Severity.WARNING, "SAC-A107", message, "sacrum"))
+    if signs.border < LOW_CONFIDENCE:
+        message = (
+            "The sacrum's border lies off the edges of the CT in places, or outside of them: look at it in all three "
+            "planes before a clearance or a volume is believed"
+        )
+        findings.append(Finding(Severity.CAUTION, "SAC-A109", message, "sacrum"))
     if signs.l5_filled < HOLLOW_L5:
         message = f"The label of L5 fills {signs.l5_filled:.0%} of the space between the discs: it is not the vertebra"
         findings.append(Finding(Severity.WARNING, "SAC-A108", message, "l5"))

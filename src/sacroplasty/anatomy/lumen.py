@@ -21,7 +21,12 @@ def directions(count: int) -> npt.NDArray[np.float64]:
 
 
 def occlusion(
-    signed_mm: FloatArray, voxels: IntArray, spacing_mm: float, range_mm: float, count: int = 96, enough: float | None = None
+    signed_mm: FloatArray,
+    voxels: IntArray,
+    spacing_mm: float,
+    range_mm: float,
+    count: int = 96,
+    enough: float | None = None,
 ) -> FloatArray:
     """Share (n,) of directions in which bone is met within a range, for voxels (n, 3) of a signed distance (positive
     in bone). With `enough` it is counted only until it is known whether the share reaches that.

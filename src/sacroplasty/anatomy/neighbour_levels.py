@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import edt
 import numpy as np
 import numpy.typing as npt
 
+from sacroplasty.anatomy.morphology import within
 from sacroplasty.anatomy.shape_fit import FULL, Fit, Images, edge_offsets, fitted_shape
 from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, PelvisModel
 from sacroplasty.anatomy.surface import vertex_normals
@@ -127,9 +127,8 @@ def separation(images: Images, model: PelvisModel, vertices_mm: Points) -> float
     inside = sacrum & seen
     if np.count_nonzero(inside) < LEAST_VOXELS:
         return 0.0
-    away = edt.edt(~sacrum) * spacing
-    around = (away > AROUND_MM[0]) & (away < AROUND_MM[1]) & seen
-    around &= edt.edt(~hips) * spacing > OFF_HIPS_MM
+    around = within(sacrum, AROUND_MM[1] / spacing) & ~within(sacrum, AROUND_MM[0] / spacing) & seen
+    around &= ~within(hips, OFF_HIPS_MM / spacing)
     centre, up = endplate_plane(model, vertices_mm)
     place = grid.centres_mm() - centre
     height = place @ up

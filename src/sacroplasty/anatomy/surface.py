@@ -77,7 +77,8 @@ def profiles(
     kernel = _derivative(SMOOTHING_MM / step_mm) / np.float32(step_mm)
     shape = (len(points_mm), count)
     found = Profiles(
-        (np.arange(count) - half) * step_mm, np.empty(shape, np.float32), np.empty(shape, np.float32),
+        np.asarray((np.arange(count) - half) * step_mm, np.float64),
+        np.empty(shape, np.float32), np.empty(shape, np.float32),
         np.empty(shape[0], np.float32), np.empty(shape[0], np.float32), np.empty(shape[0], np.bool_),
     )  # fmt: skip
     window, bounds = int(BRIGHT_MM / step_mm), (np.float32(low_hu), np.float32(high_hu))

@@ -222,4 +222,4 @@ class LabelMap:
 
         _require_one_frame(self.grid, grid)
         source_from_target = (self.grid.voxel_from_patient @ grid.patient_from_voxel).matrix
-        return LabelMap(linear.picked(self.array, source_from_target, grid.shape, 0.0), grid, self.names)
+        return LabelMap(linear.picked(self.array, source_from_target, grid.shape, 0), grid, self.names)

@@ -105,9 +105,9 @@ def _pick(source, m, outside, out, first, last):  # type: ignore[no-untyped-def]
 
 
 def picked(
-    source: npt.NDArray[np.generic], source_from_target: Points, shape: tuple[int, int, int], outside: float
-) -> npt.NDArray[np.generic]:
-    """The nearest voxel's value (i, j, k), of the source's type, at the voxels of another grid, like `pulled`."""
+    source: npt.NDArray[np.unsignedinteger], source_from_target: Points, shape: tuple[int, int, int], outside: int
+) -> npt.NDArray[np.unsignedinteger]:
+    """The nearest voxel's label (i, j, k), of the source's type, at the voxels of another grid, like `pulled`."""
     out = np.empty(shape, source.dtype)
     matrix, fill = np.ascontiguousarray(source_from_target[:3]), source.dtype.type(outside)
     whole = np.ascontiguousarray(source)
