@@ -41,17 +41,23 @@ def state_foramina(
 ) -> Statements:
     """One statement for each of the sixteen foramina. `end_arc_mm` is where the data end caudally."""
     surfaces = {face: unrolled_surface(field, face) for face in Face}
-    sure = {
+    moved = {
         key: _at_surface(field, surfaces[key[2]], ways, opening)
         for key, opening in believable(assignment.openings, assignment.unassigned).items()
     }
+    # Where the scan cuts a tunnel, the middle of its opening lies where nothing was seen.
+    sure = {key: opening for key, opening in moved.items() if _seen(field, opening.centre_mm)}
     places = {key: place_of(opening) for key, opening in sure.items()}
     gaps: dict[Key, Reopened] = {}
     for key in sorted(KEYS, key=lambda k: (k[2] is Face.POSTERIOR, FORAMINAL_LEVELS.index(k[0]), k[1] is Side.LEFT)):
         if key in places:
             continue
         expected = expected_foramina(places)[key]
-        part = parted(field, surfaces[key[2]], ways, key, expected) if key in assignment.openings else None
+        part = (
+            parted(field, surfaces[key[2]], ways, key, expected)
+            if key in assignment.openings and key not in moved
+            else None
+        )
         gap = reopened(surfaces[key[2]], key, expected) if part is None else None
         if gap is not None:
             gap = gap_at_mouth(field, surfaces[key[2]], key, expected, gap)
