@@ -49,7 +49,7 @@ CASES = {
         ((-18, 123, -765, 6), Approach.INTERPEDICULAR, 2.0),
     ),
 }
-PIXELS, ACROSS = 384, 5
+PIXELS, ACROSS = 256, 5
 
 
 def drawn_cement(tip_mm, volume_ml: float) -> Volume:
@@ -103,7 +103,7 @@ def main() -> None:
     shown += [np.zeros_like(shown[0])] * (-len(shown) % ACROSS)
     rows = [np.concatenate(shown[n : n + ACROSS], axis=1) for n in range(0, len(shown), ACROSS)]
     picture = Image.fromarray(np.concatenate(rows))
-    picture.quantize(64).save(ROOT / "docs" / "pictures" / f"fluoroscopy_{name}.png", optimize=True)
+    picture.quantize(192).save(ROOT / "docs" / "pictures" / f"fluoroscopy_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
