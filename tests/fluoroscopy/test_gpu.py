@@ -35,7 +35,7 @@ print("agrees")
 def test_the_kernel_agrees_with_the_specification():
     made = subprocess.run(
         [sys.executable, "-c", SIMULATED],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     assert made.stdout.strip() == "agrees", made.stderr
 

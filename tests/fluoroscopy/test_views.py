@@ -54,8 +54,8 @@ def a_plan(anatomy: Anatomy) -> Plan:
     tip = np.asarray(anatomy.require_level(Level.S1).body_centre_mm) + np.array([-12.0, 2.0, 0.0])
     path = Trajectory(tuple(tip + np.array([-75.0, 60.0, 10.0])), tuple(tip))
     crossings = (
-        Crossing("hip_right", 25.0, 55.0),
-        Crossing("si_joint_right", 55.0, 58.0),
+        Crossing("ilium", 25.0, 55.0),
+        Crossing("SI joint", 55.0, 58.0),
         Crossing("sacrum", 58.0, 96.0),
     )
     needle = NeedlePlan(Needle.gauge(13), path, crossings)
@@ -111,6 +111,7 @@ def test_progress_views_show_the_advance_and_stand_apart(planned):
         assert found.measures["separation_mm"] > 5
         apart = [found.measures[f"{name}_apart_mm"] for name in ("foramina", "canal", "ventral_wall")]
         assert found.measures["separation_mm"] == min(apart)
+        assert found.measures["cement_apart_mm"] == found.measures["separation_mm"]  # no cement is planned
         assert found.reach.possible
     assert abs(behind.view.ahead @ side.view.ahead) < 0.8
 
@@ -235,13 +236,13 @@ def test_rehearsal_names_every_wall_and_says_when_to_stop(phantom, plan, planned
     views = [planned["AP (S1 foramina)"].view, planned["true lateral"].view]
     stops = rehearsal(plan.first, phantom.anatomy, views)
     assert [s.name for s in stops] == [
-        "skin", "periosteum of the hip right", "entering si joint right", "entering sacrum",
+        "skin", "periosteum of the ilium", "entering SI joint", "entering sacrum",
         "pedicle: nearest to foramen and canal", "lesion centre, the target",
     ]  # fmt: skip
     depths = [s.depth_mm for s in stops]
     assert depths == sorted(depths)
     behind_the_canal = (
-        Crossing("sacrum", 30.0, 33.0), Crossing("canal", 33.0, 45.0), Crossing("sacrum", 45.0, 60.0),
+        Crossing("sacrum", 30.0, 33.0), Crossing("sacral canal", 33.0, 45.0), Crossing("sacrum", 45.0, 60.0),
     )  # fmt: skip
     through = rehearsal(replace(plan.first, crossings=behind_the_canal), phantom.anatomy, views)
     assert [s.name for s in through][1:4] == [

@@ -62,7 +62,7 @@ def rehearsal(placed: NeedlePlan, anatomy: Anatomy, views: Sequence[View]) -> tu
 def _stops(placed: NeedlePlan, anatomy: Anatomy) -> list[tuple[str, float]]:
     """Names and depths in mm of the checkpoints, rising."""
     path = placed.trajectory
-    bones = ("hip", "sacrum")
+    bones = ("ilium", "hip", "sacrum")
     touched = inside_canal = False
     stops: list[tuple[str, float]] = [("skin", 0.0)]
     for crossing in sorted(placed.crossings, key=lambda c: c.start_depth_mm):
