@@ -14,8 +14,8 @@ found ones; the mean distance in the CT. With known geometry that is the mean ta
 is that error in the room, which a wrong distance leaves free along the rays. A start fails if its target error is over
 1 mm. The method's settings were made on `total` and on phantom 100 (`--development`); the others are judged.
 
-Run: python benchmarks/fluoroscopy_registration.py [starts per condition and patient] [--development]; rows already in
-the CSV of the same name are kept, and rows are added as they come.
+Run: python benchmarks/fluoroscopy_registration.py [starts per condition and patient] [patient ...] [--development];
+rows already in the CSV of the same name are kept, and rows are added as they come.
 """
 
 from __future__ import annotations
@@ -225,7 +225,8 @@ def main() -> None:
         writer = csv.writer(file)
         if not rows:
             writer.writerow(FIELDS)
-        for name in DEVELOPMENT if development else JUDGED:
+        known = DEVELOPMENT if development else JUDGED
+        for name in [n for n in known if n in sys.argv] or known:
             of: Scene | None = None
             for seed in range(count):
                 for condition in CONDITIONS:

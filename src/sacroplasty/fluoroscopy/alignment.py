@@ -59,7 +59,7 @@ def posed(p: Vector, view: View, n: int, unknown: Unknown, start: Transform, cen
     """The n-th shot's view under parameters."""
     rig = rigid(p[:6], centre) @ start
     if unknown.scale:
-        distance = view.carm.source_detector_mm * (1.0 + p[6])
+        distance = float(view.carm.source_detector_mm * (1.0 + p[6]))
         view = view.with_(carm=replace(view.carm, source_detector_mm=distance))
     if unknown.poses and n:
         first = 6 * n + unknown.scale

@@ -2,7 +2,7 @@
 
 Slow brightness (scatter, soft tissue, gain) drops out with the gradient, contrast with the division; what is left is
 where edges lie. A least-squares solver can use the features, since half their squared difference is one minus their
-correlation. No high-pass image is compared: what soft tissue adds to it moved the optimum by a quarter of a millimetre.
+correlation. No high-pass image is compared: soft tissue fills it with what the bone lacks.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ from sacroplasty.fluoroscopy import (
     view_from_console,
     view_from_dataset,
 )
-from sacroplasty.fluoroscopy.display import is_mirrored
 from sacroplasty.fluoroscopy.alignment import rigid
+from sacroplasty.fluoroscopy.display import is_mirrored
 from sacroplasty.plan import NeedlePlan, Trajectory, as_point
 from sacroplasty.space import Points
 from sacroplasty.workflow import Progress, load_case, require_plan
