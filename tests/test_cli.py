@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sacroplasty.io import write_nifti
+from sacroplasty.errors import InputError
+from sacroplasty.io import read_ct, write_nifti
 from sacroplasty.space import Grid, Volume
 from sacroplasty.workflow import STAGES
+from sacroplasty.workflow.beforehand import require_usable
+from sacroplasty.workflow.parameters import CementParameters, LesionParameters, PlanParameters
 from tests.data import ROOT
 
 
@@ -80,6 +83,29 @@ def test_no_case(tmp_path: Path) -> None:
 
 def test_a_stage_before_its_time(tmp_path: Path, block_ct: Path) -> None:
     refused(sacroplasty("run", "--ct", block_ct, "--out", tmp_path / "case", "--lesion-sphere", "0,0,0,8"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "word"),
+    [
+        (LesionParameters(sphere=("0,0,200,8",)), "outside the scan"),
+        (LesionParameters(click=("0,150,0",)), "outside the scan"),
+        (LesionParameters(sphere=("0,0,8",)), "needs 4 numbers"),
+        (PlanParameters(approach=("sideways",)), "unknown"),
+        (PlanParameters(gauge=16), "gauge"),
+        (PlanParameters(guidance="by feel"), "guidance"),
+        (CementParameters(cement="mortar"), "cement"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_the_work_begins(block_ct: Path, parameters: object, word: str) -> None:
+    with pytest.raises(InputError, match=f"(?i){word}"):
+        require_usable(read_ct(block_ct, acknowledge=["all"]), {"stage": parameters})
+
+
+def test_a_run_that_cannot_end_does_not_begin(tmp_path: Path, block_ct: Path) -> None:
+    told = refused(sacroplasty("run", "--ct", block_ct, "--out", tmp_path / "case", "--lesion-click", "0,0,200"))
+    assert "outside the scan" in told
+    assert not (tmp_path / "case" / "segment").exists()
 
 
 def test_nothing_to_cite() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sacroplasty.workflow.beforehand import require_usable
 from sacroplasty.workflow.facts import FACTS, stored_facts
 from sacroplasty.workflow.parameters import ReadParameters
 from sacroplasty.workflow.stages import STAGES, Progress, Stage, downstream, result_types, silent, stage
@@ -134,6 +135,7 @@ def _pictures(case: Case, name: str) -> dict[str, bytes]:
 def run_all(stored: CaseFolder, parameters: Mapping[str, Any], progress: Progress = silent) -> Case:
     """Every stage from the CT to the report; where no approach is feasible, views and cement are left out."""
     case = load_case(stored)
+    require_usable(case.ct, parameters)
     for number, one in enumerate(STAGES):
         if one.name in {"views", "cement"} and case.plan is None:
             continue

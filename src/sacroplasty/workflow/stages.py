@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sacroplasty.workflow.beforehand import approaches_of
 from sacroplasty.workflow.parameters import (
     CementParameters,
     LesionParameters,
@@ -93,22 +94,14 @@ def _given_lesions(case: Case, parameters: LesionParameters) -> tuple[Any, ...]:
 
 def _plan(case: Case, parameters: PlanParameters, progress: Progress) -> Any:
     from sacroplasty.approach import plan_trajectories
-    from sacroplasty.errors import InputError
-    from sacroplasty.plan import Approach, Needle
+    from sacroplasty.plan import Needle
 
-    try:
-        approaches = tuple(Approach(name) for name in parameters.approach) or None
-    except ValueError:
-        known = ", ".join(Approach)
-        raise InputError(
-            "The approach is unknown", got=", ".join(parameters.approach), remedy=f"Use one of {known}"
-        ) from None
     plans = plan_trajectories(
         case.ct,
         case.require("anatomy"),
         case.require("lesions")[0],
         needle=Needle.gauge(parameters.gauge),
-        approaches=approaches,
+        approaches=approaches_of(parameters),
         guidance=parameters.guidance,
         progress=progress,
     )
