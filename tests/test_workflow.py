@@ -52,10 +52,10 @@ def test_the_report_tells_views_visibility_rehearsal_and_dose(planned: Path) -> 
     assert "few defined landmarks" in remarks[0].text
     views, seen, stops = (block for block in section.blocks if isinstance(block, Table))
     assert len(views.rows) == len(case.views) == len(seen.header) - 1
-    assert {"ventral cortex", "sacral canal", "S1 anterior foramen left"} <= {row[0] for row in seen.rows}
+    assert {"ventral cortex", "dorsal canal wall", "S1 anterior foramen left"} <= {row[0] for row in seen.rows}
     assert all(set(row[1:]) <= {"●", "◐", "○"} for row in seen.rows)
     assert stops.rows[0][0] == "skin"
-    assert stops.rows[-1][0] == "target"
+    assert stops.rows[-1][0] == "lesion centre, the target"
     assert any(isinstance(block, Paragraph) and "mGy" in block.text for block in section.blocks)
 
 

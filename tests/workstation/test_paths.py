@@ -202,7 +202,7 @@ def test_stored_views_are_listed(reading: TestClient) -> None:
 def test_a_rehearsal_goes_from_skin_to_target(reading: TestClient) -> None:
     body = reading.get("/api/cases/toy/rehearsal").json()
     assert body["checkpoints"][0]["name"] == "skin"
-    assert body["checkpoints"][-1]["name"] == "target"
+    assert body["checkpoints"][-1]["name"] == "lesion centre, the target"
     assert len(body["checkpoints"][0]["shows"]) == len(body["views"])
 
 

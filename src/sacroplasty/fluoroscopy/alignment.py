@@ -177,19 +177,27 @@ def _noise(differences: list[Features], doubt: float, alignment: Alignment) -> f
 def refined(alignment: Alignment, p: Vector, *, steps: int, tolerance: float = _SHORTEST) -> Fit:
     """Robust least squares from numbers `p` (count,): at most so many steps, never one that makes the fit worse.
 
-    Gauss-Newton sees too much curvature where much is left over (clutter, noise), so each step's length comes from the
-    parabola through the cost and its slope here and the cost one step on. tolerance: the shortest step worth taking.
+    Gauss-Newton sees too much curvature where much is left over (clutter, noise), and creeps. So it only gives the first
+    step; after each one the curvature learns from how the gradient has changed (Broyden, Fletcher, Goldfarb, Shanno), and
+    a step's length comes from the parabola through the cost and its slope here and the cost one step on. tolerance: the
+    shortest step worth taking.
     """
     differences = alignment.differences(p)
     doubt = max(float(np.sqrt(np.mean([np.mean(d**2) for d in differences]))), 1e-9)
     noise = _noise(differences, doubt, alignment)
     cost = _cost(alignment, p, differences, doubt, noise)
     inverse, size = 1.0 / alignment.prior**2, np.where(alignment.steps == _SCALE_STEP, 0.02, 1.0)
+    curvature, gone, before = np.zeros((0, 0)), np.zeros(alignment.count), np.zeros(alignment.count)
     for _ in range(steps):
         found = alignment.jacobians(p, differences)
         hessian, gradient = _normal(found, differences, doubt, noise)
         gradient += inverse * p
-        step = -np.linalg.solve(hessian + np.diag(inverse + 1e-4 * np.diag(hessian)), gradient)
+        if curvature.size:
+            curvature = _learned(curvature, gone, gradient - before)
+        else:
+            curvature = hessian + np.diag(inverse + 1e-4 * np.diag(hessian))
+        before = gradient
+        step = -np.linalg.solve(curvature, gradient)
         slope, share = 2.0 * float(gradient @ step), 1.0
         best = (cost, p, differences)
         for _ in range(3):
@@ -208,6 +216,16 @@ def refined(alignment: Alignment, p: Vector, *, steps: int, tolerance: float = _
         if np.abs(gone / size).max() < tolerance:
             break
     return Fit(p, differences, found, doubt)
+
+
+def _learned(curvature: npt.NDArray[np.float64], gone: Vector, change: Vector) -> npt.NDArray[np.float64]:
+    """The curvature (n, n) made to explain the gradient's change (n,) over a step (n,); as it was where that bends down."""
+    along, bent = float(gone @ change), curvature @ gone
+    if along <= 1e-3 * float(gone @ bent):
+        return curvature
+    return np.asarray(
+        curvature + np.outer(change, change) / along - np.outer(bent, bent) / float(gone @ bent), dtype=np.float64
+    )
 
 
 def _cost(alignment: Alignment, p: Vector, differences: list[Features], doubt: float, noise: float) -> float:

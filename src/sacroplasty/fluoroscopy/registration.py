@@ -125,9 +125,10 @@ def register(
         if best[0] >= value("assumptions.registration_least_agreement"):
             break
     fine = levels[-1]
-    fit = refined(fine, np.append(best[1], np.zeros(fine.count - len(best[1]))), steps=2)
+    fit = refined(fine, np.append(best[1], np.zeros(fine.count - len(best[1]))), steps=6)
     # Judged on the middle level: finer patches hold more noise and soft tissue than bone.
-    agreement = levels[1].agreement(fit.p[: len(best[1])])
+    judge = Alignment(packed, shots, begin, centre, pixels=_PIXELS[1], unknown=full)
+    agreement = judge.agreement(fit.p)
     views = tuple(
         posed(fit.p, shot.view.with_(rig_from_patient=None), n, full, begin, centre) for n, shot in enumerate(shots)
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy import ndimage
 
 from sacroplasty.evidence import value
 from sacroplasty.fluoroscopy.projector import Image
@@ -142,38 +141,34 @@ def _filtered(image: Image) -> npt.NDArray[np.float32]:
     return np.asarray((stack / np.sqrt(energy))[:, _RIM:-_RIM, _RIM:-_RIM])
 
 
+def _normalised(stack: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    flat = stack.ravel()
+    return np.asarray(stack / np.float32(max(float(np.sqrt(flat @ flat)), 1e-12)), dtype=np.float32)
+
+
 class Likeness:
     """One shot's features, and the difference of any projection's features from them.
 
-    `ignored` (rows, columns): True where the shot shows what the CT cannot. Features have unit norm, so a difference's
-    squared norm is 2 (1 - correlation). `blocks` (n,) numbers the square of image that each feature lies in.
+    Features have unit norm, so a difference's squared norm is 2 (1 - correlation). `blocks` (n,) numbers the square of
+    image that each feature lies in.
     """
 
-    def __init__(self, shot: Image, ignored: npt.NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, shot: Image) -> None:
         self.shape = shot.shape
-        weight = np.ones(shot.shape, np.float32) if ignored is None else 1.0 - ignored.astype(np.float32)
-        inner = weight[_RIM:-_RIM, _RIM:-_RIM]
-        self._weight = None if ignored is None else np.sqrt(ndimage.minimum_filter(inner, 3))[None]
-        self._fixed = self._normalised(_filtered(shot))
-        rows, columns = inner.shape
+        self._fixed = _normalised(_filtered(shot))
+        rows, columns = self._fixed.shape[1:]
         down, across = np.arange(rows) // _BLOCK_PIXELS, np.arange(columns) // _BLOCK_PIXELS
         block = down[:, None] * (across[-1] + 1) + across
         self.blocks = np.broadcast_to(block, (2, rows, columns)).ravel()
         self.block_count = int(block[-1, -1]) + 1
 
-    def _normalised(self, stack: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if self._weight is not None:
-            stack = stack * self._weight
-        flat = stack.ravel()
-        return np.asarray(stack / np.float32(max(float(np.sqrt(flat @ flat)), 1e-12)), dtype=np.float32)
-
     def difference(self, projection: Image) -> npt.NDArray[np.float32]:
         """Features of a projection minus the shot's (n,)."""
-        return (self._normalised(_filtered(projection)) - self._fixed).ravel()
+        return (_normalised(_filtered(projection)) - self._fixed).ravel()
 
     def mismatch(self, projection: Image) -> float:
         """One minus the correlation of the features: 0 for alike, 1 for unrelated."""
-        return 1.0 - float(self._normalised(_filtered(projection)).ravel() @ self._fixed.ravel())
+        return 1.0 - float(_normalised(_filtered(projection)).ravel() @ self._fixed.ravel())
 
     def agreement(self, projection: Image) -> float:
         """Share of the projection's edges, patch by patch, that the shot shows in that very place and not beside it.
@@ -182,7 +177,7 @@ class Likeness:
         the assumed number of pixels of where it is. About one patch in ten does so by chance. Unlike the correlation
         it hardly falls with edges that the shot has and the projection lacks.
         """
-        moved = self._normalised(_filtered(projection))
+        moved = _normalised(_filtered(projection))
         most = moved[0].size // _PATCH_PIXELS**2 + 1
         energies, shifts = np.zeros(most, np.float32), np.zeros((most, 2), np.float32)
         count = _best_shifts(moved, self._fixed, _PATCH_PIXELS, _REACH_PIXELS, energies, shifts)
