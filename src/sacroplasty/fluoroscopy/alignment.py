@@ -177,10 +177,10 @@ def _noise(differences: list[Features], doubt: float, alignment: Alignment) -> f
 def refined(alignment: Alignment, p: Vector, *, steps: int, tolerance: float = _SHORTEST) -> Fit:
     """Robust least squares from numbers `p` (count,): at most so many steps, never one that makes the fit worse.
 
-    Gauss-Newton sees too much curvature where much is left over (clutter, noise), and creeps. So it only gives the first
-    step; after each one the curvature learns from how the gradient has changed (Broyden, Fletcher, Goldfarb, Shanno), and
-    a step's length comes from the parabola through the cost and its slope here and the cost one step on. tolerance: the
-    shortest step worth taking.
+    Gauss-Newton sees too much curvature where much is left over (clutter, noise), and creeps. So it only gives the
+    first step; after each one the curvature learns from how the gradient has changed (Broyden, Fletcher, Goldfarb,
+    Shanno), and a step's length comes from the parabola through the cost and its slope here and the cost one step on.
+    tolerance: the shortest step worth taking.
     """
     differences = alignment.differences(p)
     doubt = max(float(np.sqrt(np.mean([np.mean(d**2) for d in differences]))), 1e-9)
@@ -219,7 +219,7 @@ def refined(alignment: Alignment, p: Vector, *, steps: int, tolerance: float = _
 
 
 def _learned(curvature: npt.NDArray[np.float64], gone: Vector, change: Vector) -> npt.NDArray[np.float64]:
-    """The curvature (n, n) made to explain the gradient's change (n,) over a step (n,); as it was where that bends down."""
+    """The curvature (n, n) that explains the gradient's change (n,) over a step (n,); as it was where it bends down."""
     along, bent = float(gone @ change), curvature @ gone
     if along <= 1e-3 * float(gone @ bent):
         return curvature

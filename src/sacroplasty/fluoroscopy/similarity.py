@@ -154,7 +154,6 @@ class Likeness:
     """
 
     def __init__(self, shot: Image) -> None:
-        self.shape = shot.shape
         self._fixed = _normalised(_filtered(shot))
         rows, columns = self._fixed.shape[1:]
         down, across = np.arange(rows) // _BLOCK_PIXELS, np.arange(columns) // _BLOCK_PIXELS
