@@ -59,6 +59,13 @@ def time_of(done: Done, key: str) -> datetime | None:
     return datetime.fromisoformat(done[key]["at"]) if key in done else None
 
 
+def moment(done: Done, key: str) -> datetime:
+    """Now, or the time of the step that comes first where the clock was set back by less than it may be off."""
+    now = datetime.now(UTC)
+    before = [at for earlier in step_of(key).after if (at := time_of(done, earlier)) is not None]
+    return max([now, *(at for at in before if at <= now + _AHEAD)])
+
+
 def require_order(done: Done, key: str, at: datetime) -> None:
     """422 where a step that must come first is missing or later, or the time has not come yet."""
     if at > datetime.now(UTC) + _AHEAD:

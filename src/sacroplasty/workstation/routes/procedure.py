@@ -144,9 +144,9 @@ def do_step(here: Here, case: CaseId, key: str, body: DoneBody | None = None, if
     """Record a step; contrast and cement are refused before the stylet is out."""
     checklist.step_of(key)
     given = body or DoneBody()
-    at = (given.at or datetime.now(UTC)).astimezone(UTC)
     with here.casebook.writing(case, if_match) as folder:
         record = _open_record(here, folder)
+        at = given.at.astimezone(UTC) if given.at else checklist.moment(record["steps"], key)
         checklist.require_order(record["steps"], key, at)
         kept = {"at": at.isoformat(timespec="seconds"), "note": given.note}
         return _keep(here, folder, {**record, "steps": {**record["steps"], key: kept}})
