@@ -124,6 +124,9 @@ def test_levels_are_numbered_by_place_and_not_by_count() -> None:
     assert _numbering([arcs[0], arcs[2], arcs[3]])[0] == (Level.S1, Level.S3, Level.S4)
     assert _numbering(arcs[1:3])[0] == (Level.S2, Level.S3)
     assert _numbering([]) == ((), 0.0)
+    # Halfway between two numberings the small foramina of S4 are missed rather than the large ones of S1.
+    tie = [0.5 * (arcs[n] + arcs[n + 1]) for n in range(3)]
+    assert _numbering(tie)[0] == (Level.S1, Level.S2, Level.S3)
     assert all(a > b for a, b in pairwise([likelihood_of_arcs({Level.S1: arcs[0] + d}) for d in (0, 4, 8, 20)]))
 
 
@@ -219,6 +222,12 @@ def test_a_blunt_mask_is_sharpened_by_the_scan_but_not_by_more_than_its_reach() 
     assert (sharp[tunnel & (blunt > 1.7)] > 0).all()
     untouched = sharpened(blunt, field.hu, np.zeros_like(field.hull))
     np.testing.assert_array_equal(untouched > 0, blunt > 0)
+
+
+def test_fatty_marrow_is_not_carved_out_of_the_bone() -> None:
+    field, _ = oblique_tunnel(0.0)
+    fatty = sharpened(field.signed_mm, np.full_like(field.hu, -60.0), field.hull)
+    np.testing.assert_array_equal(fatty > 0, field.signed_mm > 0)
 
 
 def test_the_stated_uncertainty_of_a_long_spread_holds_95_percent() -> None:

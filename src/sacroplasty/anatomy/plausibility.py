@@ -117,6 +117,16 @@ def parted(
     return _opening_at(field, ways, key, mouth)
 
 
+def parted_at_gap(field: SacrumField, ways: LumenWays, key: Key, gap: Reopened) -> Opening | None:
+    """The same where the mask is hollow beside the foramen and has no plane, but the CT shows a gap in the cortex: the
+    lumen is open there, it only runs on. None where the gap has no foramen's size or the lumen does not reach it, and
+    for posterior ones, whose gap in the cortex is a poor witness of the place.
+    """
+    if key[2] is Face.POSTERIOR or not LEAST_RATIO < gap.diameter_mm / norm_diameter_mm(key) < LARGEST_RATIO:
+        return None
+    return _opening_at(field, ways, key, Mouth(gap.coordinates, gap.diameter_mm))
+
+
 def _opening_at(field: SacrumField, ways: LumenWays, key: Key, mouth: Mouth) -> Opening | None:
     """A mouth as an opening of the lumen behind it; None where the lumen does not reach it."""
     _, _, face = key

@@ -29,6 +29,8 @@ NO_DATA_HU = -2000.0
 PADDING_HU = -1020.0
 # How far the CT may move the mask's surface, and the blur (standard deviation) that keeps noise out of it.
 SHARPENED_MM, SHARPENED_BLUR_MM = 1.5, 0.5
+# Marrow is averaged over this standard deviation, about the radius of a foramen; a smaller share of it tells nothing.
+MARROW_NEAR_MM, LEAST_MARROW = 4.0, 0.01
 # A mask with less than this is no sacrum.
 SMALLEST_ML = 15.0
 
@@ -150,15 +152,27 @@ def sharpened(signed_mm: FloatArray, hu: FloatArray, within: BoolArray) -> Float
 
     A network or a shape model blunts the walls of canal and tunnels. Certain lumen moves the surface into the mask,
     certain bone out of it; only `within` the closed hull, so that the neighbouring bone across a joint is not taken.
+    Fatty marrow is as dark as lumen: where the bone's own inside is, what is dark may be either and the surface is not
+    moved into the mask.
     """
     smooth = ndimage.gaussian_filter(hu, SHARPENED_BLUR_MM / SPACING_MM)
     lumen, bone = value("anatomy.lumen_hu"), value("anatomy.roof_hu")
     share = np.clip((smooth - 0.5 * (lumen + bone)) / (0.5 * (bone - lumen)), -1.0, 1.0)
+    share = np.where(_marrow_hu(signed_mm, hu) < lumen, np.maximum(share, 0.0), share)
     moved = np.where(within, signed_mm + SHARPENED_MM * share, signed_mm)
     exact = signed_distance(moved > 0, (SPACING_MM,) * 3)
     # Beside the surface the moved distance knows where in the voxel it lies; farther away only the exact one is one.
     near = np.abs(exact) < 1.5 * SPACING_MM
     return np.where(near, np.sign(exact) * np.minimum(np.abs(moved), np.abs(exact)), exact).astype(np.float32)
+
+
+def _marrow_hu(signed_mm: FloatArray, hu: FloatArray) -> FloatArray:
+    """Mean HU of the nearby inside of a mask, deeper than its surface is ever moved; infinite where there is none."""
+    inside = (signed_mm > SHARPENED_MM) & (hu > PADDING_HU)
+    near = MARROW_NEAR_MM / SPACING_MM
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), near)
+    total = ndimage.gaussian_filter(np.where(inside, hu, 0.0).astype(np.float32), near)
+    return np.where(weight > LEAST_MARROW, total / np.maximum(weight, LEAST_MARROW), np.inf).astype(np.float32)
 
 
 def _largest_piece(signed_mm: FloatArray) -> FloatArray:

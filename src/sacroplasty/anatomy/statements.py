@@ -9,7 +9,7 @@ import numpy as np
 from sacroplasty.anatomy.expectation import FORAMINAL_LEVELS, KEYS, Expected, Key, expected_foramina
 from sacroplasty.anatomy.foramina import Opening, on_surface
 from sacroplasty.anatomy.levels import Assignment
-from sacroplasty.anatomy.plausibility import at_mouth, believable, gap_at_mouth, parted, place_of
+from sacroplasty.anatomy.plausibility import at_mouth, believable, gap_at_mouth, parted, parted_at_gap, place_of
 from sacroplasty.anatomy.reopening import Reopened, reopened
 from sacroplasty.anatomy.roots import LumenWays
 from sacroplasty.anatomy.sacrum_field import SacrumField
@@ -49,18 +49,20 @@ def state_foramina(
     sure = {key: opening for key, opening in moved.items() if _seen(field, opening.centre_mm)}
     places = {key: place_of(opening) for key, opening in sure.items()}
     gaps: dict[Key, Reopened] = {}
+    placed_by_gap: set[Key] = set()
     for key in sorted(KEYS, key=lambda k: (k[2] is Face.POSTERIOR, FORAMINAL_LEVELS.index(k[0]), k[1] is Side.LEFT)):
         if key in places:
             continue
         expected = expected_foramina(places)[key]
-        part = (
-            parted(field, surfaces[key[2]], ways, key, expected)
-            if key in assignment.openings and key not in moved
-            else None
-        )
+        has_merged = key in assignment.openings and key not in moved
+        part = parted(field, surfaces[key[2]], ways, key, expected) if has_merged else None
         gap = reopened(surfaces[key[2]], key, expected) if part is None else None
         if gap is not None:
             gap = gap_at_mouth(field, surfaces[key[2]], key, expected, gap)
+        if gap is not None and has_merged:
+            part = parted_at_gap(field, ways, key, gap)
+            if part is not None:
+                placed_by_gap.add(key)
         if part is not None:
             sure[key] = part
             places[key] = place_of(part)
@@ -73,7 +75,7 @@ def state_foramina(
         if key in gaps:
             foramina.append(_reopened(field, key, gaps[key], slice_mm))
         elif key in sure:
-            foramina.append(_measured(key, sure[key], slice_mm))
+            foramina.append(_measured(key, sure[key], slice_mm, by_gap=key in placed_by_gap))
         else:
             foramina.append(_inferred(field, key, expected_all[key], surfaces[key[2]], end_arc_mm))
     arcs, states, spreads = _level_arcs(sure, gaps, expected_all, end_arc_mm)
@@ -96,11 +98,12 @@ def _spread_mm(key: Key, state: State, slice_mm: float) -> float:
     return float(np.hypot(value(f"anatomy.{name}"), SLICE_SHARE * slice_mm))
 
 
-def _measured(key: Key, opening: Opening, slice_mm: float) -> Foramen:
+def _measured(key: Key, opening: Opening, slice_mm: float, *, by_gap: bool) -> Foramen:
     level, side, face = key
+    spread = _spread_mm(key, State.REOPENED if by_gap else State.MEASURED, slice_mm)
     return Foramen(
         level, side, face, as_point(opening.centre_mm), as_point(opening.axis), opening.width_mm, opening.height_mm,
-        State.MEASURED, _spread_mm(key, State.MEASURED, slice_mm), BORDER_CONFIDENCE if opening.border else 0.95,
+        State.MEASURED, spread, BORDER_CONFIDENCE if opening.border else 0.95,
     )  # fmt: skip
 
 
