@@ -1,7 +1,7 @@
 """Known walls of the papers' phantoms: how many faces of a destroyed and of an intact cortex count as broken.
 
 In a phantom every wall stands, 0.5 to 1.2 mm thick, but those its lesion took. `cement_marrow_hu` and
-`cement_cortex_open_below` were chosen on zhang-2 with a look at yeo, on their walls and not on any leak; zhang-1 judges.
+`cement_cortex_open_below` were chosen on zhang-2 with a look at yeo, on walls and not on any leak; zhang-1 judges.
 Prints a table and writes benchmarks/cement_walls.csv. Usage: python benchmarks/cement_walls.py [case ...]
 """
 
