@@ -213,6 +213,11 @@ def hiatus_findings(hiatus: Hiatus | None) -> list[Finding]:
                 ("anatomy.hiatus_height",),
             )
         ]
+    return _seen_hiatus_findings(hiatus)
+
+
+def _seen_hiatus_findings(hiatus: Hiatus) -> list[Finding]:
+    """What depth and level of a hiatus that was seen mean."""
     findings = []
     if np.isnan(hiatus.depth_mm):
         findings.append(
