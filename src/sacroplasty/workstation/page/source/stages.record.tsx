@@ -1,7 +1,7 @@
 /** Report, procedure record with its timed checklist, follow-up with chart, cohort. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { getJson, send } from "./api";
 import { Chart, Legend, type Series } from "./chart";
 import { useEdits } from "./edits";
@@ -78,7 +78,13 @@ export function ProcedureStage() {
   const p = useSignal<Procedure | null>(null);
   const notes = useSignal<Record<string, string>>({});
   const edits = useEdits(p.value?.details ?? null);
-  const load = (): Promise<boolean> => tried(async () => { p.value = await getJson<Procedure>(`${base.value}/procedure`); });
+  const asked = useRef(0);
+  // Answers may overtake one another: only the one asked for last, after every write, is shown.
+  const load = (): Promise<boolean> => tried(async () => {
+    const turn = ++asked.current;
+    const found = await getJson<Procedure>(`${base.value}/procedure`);
+    if (turn === asked.current) p.value = found;
+  });
   useEffect(() => { void load(); }, [base.value, details.value?.revision]);
   const act = (method: string, path: string, body?: unknown): void => void tried(async () => { await write(method, `/procedure${path}`, body); await load(); });
   const one = p.value;
