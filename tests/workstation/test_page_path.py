@@ -241,6 +241,33 @@ def test_what_is_typed_while_an_entry_is_on_its_way_is_kept(desk: Desk, page: An
     assert told == [(-3, 7, "baseline"), (1, 2, "sacroplasty")]
 
 
+def test_an_answer_that_comes_late_does_not_turn_the_page_back(desk: Desk, page: Any) -> None:
+    """With the revision of an overtaken answer the next write would be a conflict with nobody."""
+    page.goto(f"{desk.address}#/case/other/procedure")
+    ticks = page.locator(".checklist .tick")
+    until(lambda: ticks.count() == 17, "the checklist")
+    late: list[Any] = []
+
+    def overtaken(one: Any) -> None:
+        if late:
+            one.continue_()
+        else:
+            late.append(one)
+            late.append(one.fetch())
+
+    page.route("**/api/cases/other", overtaken)
+    for n in range(2):
+        ticks.nth(n).click()
+        until(lambda n=n: ticks.nth(n).get_attribute("aria-pressed") == "true", f"step {n + 1} is ticked")
+    held, answer = late
+    held.fulfill(response=answer)
+    page.wait_for_timeout(500)
+    ticks.nth(2).click()
+    until(lambda: ticks.nth(2).get_attribute("aria-pressed") == "true" or page.query_selector(".notice"), "an answer")
+    assert page.query_selector(".notice") is None
+    page.unroute("**/api/cases/other")
+
+
 def test_simulated_cement_says_so_in_the_slice(desk: Desk, page: Any) -> None:
     desk.go("cement")
     painted(page, "axial")

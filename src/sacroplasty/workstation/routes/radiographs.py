@@ -27,6 +27,7 @@ from sacroplasty.fluoroscopy import (
     view_from_console,
 )
 from sacroplasty.fluoroscopy.display import NOTICE, NOTICE_REAL, is_mirrored, letters, toned
+from sacroplasty.fluoroscopy.projector import STEP_MM
 from sacroplasty.fluoroscopy.visibility import foramen_rim
 from sacroplasty.plan import Needle, NeedlePlan, Point, Trajectory
 from sacroplasty.space import Points, Volume
@@ -142,10 +143,12 @@ def _contrast(here: Station, case: str, shot: Shot) -> Volume | None:
 
 
 def taken(here: Station, case: str, shot: Shot) -> Radiograph:
-    """The picture asked for."""
+    """The picture asked for, sampled no finer than its pixels: a slider must not wait for what it cannot show."""
+    view = view_of(here, case, shot)
     return render(
-        here.warm.tissues(case), view_of(here, case, shot), needles_of(here, case, shot),
-        cement=_cement(here, case, shot), contrast=_contrast(here, case, shot), stylet=shot.stylet,
+        here.warm.tissues(case), view, needles_of(here, case, shot), cement=_cement(here, case, shot),
+        contrast=_contrast(here, case, shot), stylet=shot.stylet,
+        step_mm=max(STEP_MM, view.carm.isocentre_pixel_mm),
     )  # fmt: skip
 
 

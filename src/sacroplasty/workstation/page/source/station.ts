@@ -77,24 +77,33 @@ function forget(): void {
   });
 }
 
-/** Loads what the case holds; parts that are not made yet stay empty. */
+let asked = 0;
+let shown = 0;
+
+/** Loads what the case holds; parts that are not made yet stay empty. An answer that a later question overtook is
+ * dropped: its old revision would make the next write a conflict with nobody. */
 export async function openCase(id: string | null): Promise<void> {
+  const turn = ++asked;
   if (id !== details.value?.id) forget();
   if (!id) return;
   const at = `/api/cases/${encodeURIComponent(id)}`;
   try {
     const found = await getJson<CaseDetails>(at);
-    if (caseId.value !== id) return;
+    if (caseId.value !== id || turn < shown) return;
+    shown = turn;
     details.value = found;
+    const keep = (work: () => void): void => {
+      if (caseId.value === id && turn === shown) batch(work);
+    };
     const made = (name: string): boolean => found.stages.includes(name);
     // The CT is described first: the list of all pictures may take long when a case is opened for the first time.
     const described = (async () => {
       if (images.value.length === 0 && made("images")) {
         const first = await getJson<ImageInfo>(`${at}/images/ct`);
-        keep(id, () => (images.value = [first]));
+        keep(() => (images.value = [first]));
       }
       const all = await listed<ImageInfo>(`${at}/images`, "images");
-      keep(id, () => (images.value = all));
+      keep(() => (images.value = all));
     })();
     const parts: Promise<unknown>[] = [described];
     const load = (name: string, work: () => Promise<unknown>, empty: () => void): void => {
@@ -103,29 +112,25 @@ export async function openCase(id: string | null): Promise<void> {
     };
     load("segment", async () => {
       const [a, s] = await Promise.all([getJson<Anatomy>(`${at}/anatomy`), listed<SurfaceInfo>(`${at}/surfaces`, "surfaces")]);
-      keep(id, () => { anatomy.value = a; surfaces.value = s; });
+      keep(() => { anatomy.value = a; surfaces.value = s; });
     }, () => { anatomy.value = null; surfaces.value = []; });
     load("lesion", async () => {
       const v = await listed<Lesion>(`${at}/lesions`, "lesions");
-      keep(id, () => (lesions.value = v));
+      keep(() => (lesions.value = v));
     }, () => (lesions.value = []));
     load("plan", async () => {
       const v = await listed<Plan>(`${at}/plans`, "plans");
-      keep(id, () => (plans.value = v));
+      keep(() => (plans.value = v));
     }, () => (plans.value = []));
     load("cement", async () => {
       const v = await getJson<Cement>(`${at}/cement`);
-      keep(id, () => (cement.value = v));
+      keep(() => (cement.value = v));
     }, () => (cement.value = null));
     for (const part of await Promise.allSettled(parts)) if (part.status === "rejected") refused(part.reason);
   } catch (error) {
     if (error instanceof Refused && error.status === 404) location.hash = "#/import";
     refused(error);
   }
-}
-
-function keep(id: string, work: () => void): void {
-  if (caseId.value === id) batch(work);
 }
 
 /** A write on the open case: carries the revision it was made on, then follows its job or takes over what it changed. */
