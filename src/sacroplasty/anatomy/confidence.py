@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sacroplasty.anatomy.lumbar import Disc
+from sacroplasty.anatomy.neighbour_levels import UNSURE_LEAD
 from sacroplasty.anatomy.shape_fit import edge_offsets
 from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, PelvisModel
 from sacroplasty.anatomy.surface import vertex_normals
@@ -23,7 +24,7 @@ FATTY_MARROW_HU, DENSE_MARROW_HU = -60.0, 30.0
 # Score of the fitted sacrum (0.04 in porous bone at 5 mm, 0.09 in porous bone at 1 mm, 0.1 to 0.5 elsewhere), and its
 # lead over the neighbouring level as a share of it.
 UNSURE_SCORE, SURE_SCORE = 0.02, 0.08
-UNSURE_LEAD, SURE_LEAD = 0.05, 0.3
+SURE_LEAD = 0.3
 # Share of the column between the discs that the label of L5 fills.
 HOLLOW_L5, WHOLE_L5 = 0.6, 0.9
 # Miss of the two halves (mm) that a healthy sacrum hardly reaches, and at which the mask is as likely wrong.

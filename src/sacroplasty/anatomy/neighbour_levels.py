@@ -28,6 +28,8 @@ EVERY, NOISE_MM2, ROUNDS = 8, 45.0, 6
 COEFFICIENT_LIMIT = 3.0
 # Share of the coefficients kept where the whole pelvis is moved.
 EASED = 0.3
+# A moved fit that leads by less than this share tells nothing: the pelvis stays where it was found as a whole.
+UNSURE_LEAD = 0.05
 # How often the neighbours of a better neighbour are tried in turn.
 STEPS = 2
 OWN = (SACRUM, CAUDAL)
@@ -53,6 +55,7 @@ def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
     """The best of the fits, or of those with the sacrum a vertebra higher or lower, by `level_score`.
 
     Every fit is continued by the sacrum alone: hip bones that are cut off, or unlike any in the model, do not hold it.
+    A moved sacrum must lead by UNSURE_LEAD.
     """
     tried = [_continued(images, model, fit) for fit in fits]
     scores = [level_score(images, model, fit.vertices_mm) for fit in tried]
@@ -69,7 +72,9 @@ def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
                 if len(distinct([*tried, fit], model)) > len(distinct(tried, model)):
                     tried.append(_continued(images, model, fit))
                     scores.append(level_score(images, model, tried[-1].vertices_mm))
-    best = int(np.argmax(scores))
+    best, unmoved = int(np.argmax(scores)), int(np.argmax(scores[: len(fits)]))
+    if scores[best] * (1.0 - UNSURE_LEAD) < scores[unmoved]:
+        best = unmoved
     others = [s for one, s in zip(tried, scores, strict=True) if _apart_mm(model, one, tried[best]) > SAME_MM]
     return LevelChoice(tried[best], scores[best], max(others, default=0.0))
 
