@@ -125,6 +125,11 @@ def test_from_a_bare_ct_to_the_report(scan: str, tmp_path: Path) -> None:
     result = sacroplasty("run", "--ct", real(ct), "--lesion-sphere", sphere, "--out", out, "--json")
     assert result.returncode == 0, result.stderr
     assert (out / "report" / "report.html").stat().st_size > 100_000
+    anatomy = load_case(CaseFolder.open(out)).anatomy
+    names = {v: k for k, v in anatomy.labels.values.items()}
+    along = [names.get(int(v), "") for v in anatomy.labels.at(anatomy.canal.centreline_mm)]
+    # Once under its roof the canal goes on to its end, through thick slices and what the mask had filled.
+    assert set(along[along.index("canal") : -1]) == {"canal"}
     plans = {p["approach"]: p for p in json.loads(result.stdout)["plans"]}
     if scan == "taichi":
         assert not plans["interpedicular"]["feasible"]

@@ -34,8 +34,8 @@ FILLED_WEIGHT = 0.6
 LEAST_SCORE = 0.08
 # Deeper than this below the mask's surface a dark voxel is no filled lumen.
 FILLED_DEPTH_MM = 7.0
-# A filled canal is opened this far around its path.
-FILLED_REACH_MM = 6.0
+# A filled canal is opened this far around its path where it is dark, and this far even where it is not.
+FILLED_REACH_MM, NARROWEST_MM = 6.0, 2.0
 # A roof is looked for this far behind the path, across this half strip.
 ROOF_REACH_MM = 14.0
 ROOF_STRIP_MM = 2.4
@@ -238,18 +238,20 @@ def _columns(slices: Straightened, n: IntArray, x: IntArray, d: IntArray) -> tup
 
 
 def opened_bone(field: SacrumField, path: CanalPath) -> BoolArray:
-    """The sacrum's mask with dark voxels near the canal's path taken out, where the mask had filled the canal."""
+    """The sacrum's mask with dark voxels near the canal's path taken out, where the mask had filled the canal, however
+    deep; next to the path the bright ones go too, so that no nerve or thick slice breaks the canal off.
+    """
     line = path.points_mm[: path.last_closed + 1]
     filled = line[field.sampled(field.signed_mm, line, -1.0) > 0]
     if not len(filled):
         return field.bone
-    near = np.argwhere(field.bone & (np.abs(field.x_mm) < 14) & (field.signed_mm < FILLED_DEPTH_MM))
+    near = np.argwhere(field.bone & (np.abs(field.x_mm) < 14))
     places = field.grid.patient_from_voxel.points(near)
     distance, _ = cKDTree(filled).query(places, distance_upper_bound=FILLED_REACH_MM)
-    near = near[np.isfinite(distance)]
     dark = ndimage.gaussian_filter(field.hu, 0.7) < value("anatomy.lumen_hu")
+    gone = near[(distance < NARROWEST_MM) | (np.isfinite(distance) & dark[tuple(near.T)])]
     opened = field.bone.copy()
-    opened[tuple(near.T)] &= ~dark[tuple(near.T)]
+    opened[tuple(gone.T)] = False
     return opened
 
 
