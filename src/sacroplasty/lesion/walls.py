@@ -28,6 +28,8 @@ from sacroplasty.space import Mask, Points, Volume
 NORMAL_SIGMA_MM = 1.5
 # Cortex is sought from this far inside to this far outside the labelled surface: half-voxel and label errors.
 INSIDE_MM, OUTSIDE_MM, STEP_MM = 3.0, 1.5, 0.5
+# What a wall parts is looked for beside it and this far out: labels of bone and lumen may leave a gap.
+BEYOND_MM = (1.5, 2.5)
 # Peaks are averaged over a disc of about this radius, so that noise alone makes no hole.
 AVERAGE_MM = 0.9
 # Healthy cortex for the yardstick keeps this distance from the lesion.
@@ -215,7 +217,10 @@ def _names(region: Region, index: npt.NDArray[np.int64], points: Points, normals
     """The wall of every surface voxel: by what lies beyond it, else ventral or dorsal by its normal."""
     coordinates = np.stack([c[tuple(index.T)] for c in region.coordinates], axis=1)
     names = np.where(_faces_dorsally(region.anatomy, coordinates, normals), "dorsal", "ventral").astype("U40")
-    beside = np.stack([region.labels.array[tuple((index + step).T)] for step in NEIGHBOURS], axis=1)
+    beyond = [np.rint(region.grid.voxel_from_patient.points(points + d * normals)).astype(int) for d in BEYOND_MM]
+    last = np.array(region.grid.shape) - 1
+    places = [*(index + step for step in NEIGHBOURS), *(np.clip(place, 0, last) for place in beyond)]
+    beside = np.stack([region.labels.array[tuple(place.T)] for place in places], axis=1)
     for name, labels in (
         ("si_joint_left", ("si_joint_left", "hip_left")),
         ("si_joint_right", ("si_joint_right", "hip_right")),
