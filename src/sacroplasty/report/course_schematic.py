@@ -32,6 +32,8 @@ FILLS = (
 LESION = "#e26a6a"
 # The picture reaches this far beyond the needle's ends.
 MARGIN_MM = 25.0
+# Numbers of the crossed structures stand this far beside the shaft.
+NUMBER_MM = 6.0
 
 
 def course_schematic(anatomy: Anatomy, lesions: Sequence[Lesion], plan: Plan) -> bytes:
@@ -83,11 +85,18 @@ def _needle(axes: Any, plane: Plane, plan: Plan) -> None:
     axes.plot(ends[:, 0], ends[:, 1], color="black", lw=2.0, solid_capstyle="butt")
     axes.plot(*ends[1, :2], "o", color="black", ms=3.5)
     lines = [f"skin 0.0 mm, tip {path.length_mm:.1f} mm"]
+    along = (ends[1] - ends[0])[:2] / max(float(np.linalg.norm((ends[1] - ends[0])[:2])), 1e-9)
     for number, crossing in enumerate(needle.crossings, start=1):
-        at = plane.place(path.point_at(crossing.start_depth_mm))
-        axes.plot(at[0], at[1], "o", color="white", mec="black", ms=8)
-        axes.text(at[0], at[1], str(number), fontsize=5.5, ha="center", va="center")
+        at = plane.place(path.point_at(crossing.start_depth_mm))[:2]
+        # Numbers stand on alternate sides of the shaft: thin structures follow each other closely.
+        beside = at + NUMBER_MM * (-1) ** number * np.array([along[1], -along[0]])
+        axes.plot(*np.stack([at, beside], axis=1), color="black", lw=0.6)
+        axes.plot(*beside, "o", color="white", mec="black", ms=8)
+        axes.text(*beside, str(number), fontsize=5.5, ha="center", va="center")
         name = crossing.structure.replace("_", " ")
         warning = "" if crossing.permitted else "  not permitted"
         lines.append(f"{number} {name} {crossing.start_depth_mm:.1f} to {crossing.end_depth_mm:.1f} mm{warning}")
-    axes.text(0.99, 0.02, "\n".join(lines), transform=axes.transAxes, fontsize=6, ha="right", va="bottom")
+    axes.text(
+        0.99, 0.02, "\n".join(lines), transform=axes.transAxes, fontsize=6, ha="right", va="bottom",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
+    )  # fmt: skip

@@ -137,7 +137,7 @@ def measurements_of(
 def measured_lines(measurements: Sequence[Measurement], plane: Plane) -> tuple[Line, ...]:
     """The measurements that lie in a plane, as lines with the letters under which the sheet lists them."""
     lines = (
-        Line(m.start_mm, m.end_mm, MEASURE, f"{letter} {m.value_mm:.0f} mm")
+        Line(m.start_mm, m.end_mm, MEASURE, f"{letter} {m.value_mm:.0f} mm", caliper=True)
         for letter, m in zip(ascii_lowercase, measurements, strict=False)
     )
     return tuple(
