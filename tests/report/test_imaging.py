@@ -22,6 +22,7 @@ from sacroplasty.report.imaging import (
     mid_sagittal,
     sacral_coronal,
     sagittal,
+    sagittal_along,
     slice_picture,
     window_of,
 )
@@ -59,6 +60,10 @@ def test_planes_of_the_sacrum_and_of_a_path():
         assert np.dot(plane.right, plane.down) == pytest.approx(0, abs=1e-9)
         assert plane.right[0] > 0, "the patient's left stays on the right of the picture"
         assert plane.down[1] >= 0, "posterior stays below"
+        side = sagittal_along(path)
+        assert np.abs(side.place([path.entry_mm, path.target_mm])[:, 2]).max() < 1e-6, "so does the sagittal one"
+        assert side.right[1] >= 0, "anterior stays on the left"
+        assert side.down[2] < 0, "the feet stay below"
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The needle's course drawn as a schematic in its own axial plane, like Zhang et al. 2008, figure 1C."""
+"""The needle's course drawn as a schematic in its own axial plane, like Zhang et al. 2008, figure 1C; the course
+through the canal in its sagittal plane."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Plan
+from sacroplasty.plan import Approach, Plan
 from sacroplasty.report.imaging import (
     DOTS_PER_INCH,
     PIXEL_MM,
@@ -21,6 +22,7 @@ from sacroplasty.report.imaging import (
     letters_and_scale,
     occupancy,
     png,
+    sagittal_along,
 )
 from sacroplasty.space import Mask
 
@@ -47,7 +49,8 @@ def course_schematic(anatomy: Anatomy, lesions: Sequence[Lesion], plan: Plan) ->
 def draw_course(axes: Any, anatomy: Anatomy, lesions: Sequence[Lesion], plan: Plan) -> None:
     """Draws the schematic of a plan's first needle on matplotlib axes."""
     path = plan.first.trajectory
-    plane = along_trajectory(path, np.add(path.target_mm, path.entry_mm) / 2)
+    # A course in the midline shows what it passes from the side.
+    plane = sagittal_along(path) if plan.approach is Approach.INTERPEDICULAR else along_trajectory(path)
     style = _style(plane, plan)
     across = np.arange(-style.width_mm / 2, style.width_mm / 2, PIXEL_MM)
     down = np.arange(-style.height_mm / 2, style.height_mm / 2, PIXEL_MM)

@@ -116,6 +116,16 @@ def along_trajectory(trajectory: Trajectory, centre_mm: npt.ArrayLike | None = N
     return Plane("oblique axial", as_point(middle), as_point(right), as_point(down))
 
 
+def sagittal_along(trajectory: Trajectory) -> Plane:
+    """The sagittal plane turned just so far that it holds a whole path: anterior on the left of the picture."""
+    normal = np.cross(trajectory.direction, (0.0, 0.0, 1.0))
+    normal = _unit(normal) if np.linalg.norm(normal) > 1e-6 else np.array([-1.0, 0.0, 0.0])
+    normal = -normal if normal[0] > 0 else normal
+    right = _unit(np.array([0.0, 1.0, 0.0]) - normal * normal[1])
+    middle = trajectory.point_at(trajectory.length_mm / 2)
+    return Plane("oblique sagittal", as_point(middle), as_point(right), as_point(np.cross(normal, right)))
+
+
 def _unit(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(vector / np.linalg.norm(vector))
 
