@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from sacroplasty.errors import InputError
@@ -15,10 +16,12 @@ from sacroplasty.report.imaging import (
     Marks,
     Outline,
     SliceStyle,
+    Text,
     along_trajectory,
     axial,
     coronal,
     direction_letters,
+    draw_slice,
     mid_sagittal,
     sacral_coronal,
     sagittal,
@@ -112,3 +115,17 @@ def test_windows():
         window_of(ct, "lung")
     with pytest.raises(InputError, match="width"):
         window_of(ct, (40.0, 0.0))
+
+
+def test_words_stand_clear_of_each_other_and_a_caliper_has_its_word_in_its_middle():
+    ct, _ = toy(2.0)
+    plane = axial((0.0, 10.0, -30.0))
+    figure = Figure()
+    axes = figure.add_axes((0, 0, 1, 1))
+    words = [Text((0.0, 10.0 + n, -30.0), f"word {n}") for n in range(3)]
+    line = Line((-60.0, 30.0, -30.0), (300.0, 30.0, -30.0), "red", "b 360 mm", caliper=True)
+    draw_slice(axes, ct, plane, "bone", [*words, line], SliceStyle(120.0, 120.0))
+    place = {word.get_text(): word.get_position() for word in axes.texts}
+    rows = sorted(place[word.text][1] for word in words)
+    assert min(np.diff(rows)) > 3, "no two words on one line"
+    assert place["b 360 mm"][0] == pytest.approx(0, abs=4), "the middle of what is seen, not of the line"
