@@ -154,7 +154,8 @@ def _patch_areas(surface: Surface, marked: Bools) -> tuple[npt.NDArray[np.int32]
     grid[tuple(index.T)] = True
     parts, count = ndimage.label(grid, np.ones((3, 3, 3)))
     part = parts[tuple(index.T)]
-    return part, np.bincount(part, surface.areas_mm2[marked], minlength=count + 1)
+    area = np.bincount(part, surface.areas_mm2[marked], minlength=count + 1)
+    return part, np.asarray(area, dtype=np.float64)
 
 
 def _worst(surface: Surface, where: Bools) -> Point | None:
