@@ -1,9 +1,10 @@
 """What the search for lesions proposes: of lesions put into simulated pelves and into real scans, and in sound bone.
 
-Run `python benchmarks/lesion_candidates.py [--dev]`; writes lesion_candidates.csv, one row per scan and lesion; rows
-without lesion count what is proposed in sound marrow. Pelvis 1, taichi and TotalSegmentator's scan (`--dev`, no CSV)
-served to set the method; the CSV holds pelves 2 to 4 with their true anatomy, and acrin from its bare CT. Found is a
-lesion that a proposal points at: at least half of it lies in the lesion, and covers a tenth of that.
+Run `python benchmarks/lesion_candidates.py [--dev]`; appends to lesion_candidates.csv, one row per scan and lesion, and
+leaves out scans that are there; rows without lesion count what is proposed in sound marrow. Pelvis 1, taichi and
+TotalSegmentator's scan (`--dev`, no CSV) served to set the method; the CSV holds pelves 2 to 4 with their true anatomy,
+and acrin from its bare CT. Found is a lesion that a proposal points at: at least half of it lies in the lesion, and
+covers a tenth of that.
 """
 
 from __future__ import annotations
@@ -47,14 +48,19 @@ REAL = {
     "acrin": "acrin/ct_pelvis_4.25mm.nii.gz",
 }
 INSIDE, COVERED = 0.5, 0.1
+TABLE = Path(__file__).with_suffix(".csv")
 
 
-def scans(*, dev: bool) -> Iterator[tuple[str, Volume, Anatomy]]:
-    """Scans without lesion, with their anatomy."""
+def scans(done: set[str], *, dev: bool) -> Iterator[tuple[str, Volume, Anatomy]]:
+    """Scans without lesion, with their anatomy, but for those that are done."""
     for seed in (1,) if dev else (2, 3, 4):
+        if f"pelvis {seed}" in done:
+            continue
         phantom = build_phantom(PhantomShape.drawn(seed), spacing_mm=0.8, field_of_view_mm=FIELD)
         yield f"pelvis {seed}", phantom.ct, phantom.anatomy
     for name in ("taichi", "totalsegmentator") if dev else ("acrin",):
+        if name in done:
+            continue
         ct = read_ct(data_root() / REAL[name], acknowledge=["all"])
         yield name, ct, segment(ct)
 
@@ -101,33 +107,36 @@ def examine(name: str, ct: Volume, anatomy: Anatomy) -> Iterator[dict[str, objec
         }  # fmt: skip
 
 
-def summary(rows: list[dict[str, object]]) -> None:
+def summary(rows: list[dict[str, str]]) -> None:
     """Found by place and kind, and what is proposed in sound marrow."""
     lesions = [row for row in rows if row["place"] != "none"]
-    for place in PLACES:
-        each = {
-            kind: [r["found"] for r in lesions if r["place"] == place and r["kind"] == kind and r["true_ml"] > 0.3]
-            for kind in KINDS
-        }
-        print(f"{place:20}", *(f"{kind} {sum(f)}/{len(f)}" for kind, f in each.items()))
+    for scan in dict.fromkeys(row["scan"] for row in rows):
+        for place in PLACES:
+            each = {
+                kind: [int(r["found"]) for r in lesions if (r["scan"], r["place"], r["kind"]) == (scan, place, kind)]
+                for kind in KINDS
+            }
+            print(f"{scan:10} {place:20}", *(f"{kind} {sum(f)}/{len(f)}" for kind, f in each.items()))
     for row in rows:
         if row["place"] == "none":
-            print(f"{row['scan']}, sound: {row['others']} proposals, {row['others_ml']} mL")
-    print(f"Dice median of those found {np.median([r['dice'] for r in lesions if r['found']]):.2f}")
+            print(f"{row['scan']}, sound: {row['others']} proposals, {row['others_ml']} mL, {row['cpu_s']} CPU s")
+    print(f"Dice median of those found {np.median([float(r['dice']) for r in lesions if int(r['found'])]):.2f}")
 
 
 def main() -> None:
-    """Print the table; write the CSV unless the method is being set."""
+    """Run what the table lacks and print it; write it unless the method is being set."""
     dev = "--dev" in sys.argv[1:]
-    rows: list[dict[str, object]] = []
-    for scan in scans(dev=dev):
-        rows += examine(*scan)
-        print(scan[0], "done", flush=True)
+    rows = [] if dev or not TABLE.exists() else list(csv.DictReader(TABLE.open(newline="")))
+    for name, ct, anatomy in scans({row["scan"] for row in rows}, dev=dev):
+        new = [{key: str(cell) for key, cell in row.items()} for row in examine(name, ct, anatomy)]
+        print(name, "done", flush=True)
         if not dev:
-            with Path(__file__).with_suffix(".csv").open("w", newline="") as out:
-                writer = csv.DictWriter(out, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+            with TABLE.open("a", newline="") as out:
+                writer = csv.DictWriter(out, list(new[0]))
+                if not rows:
+                    writer.writeheader()
+                writer.writerows(new)
+        rows += new
     summary(rows)
 
 

@@ -1,8 +1,9 @@
 """Lesions of every kind, level and size in simulated pelves: kind, level, volume, one-click growth, holes found.
 
-Run `python benchmarks/lesion_phantoms.py [anatomies] [lesions per anatomy]`; writes lesion_phantoms.csv, one row per
-lesion, each with one-click growth. Anatomy 1 served to set the method and is left out. The anatomy is the
-phantom's truth, so that the figures are those of this room alone; CT 0.8 x 0.8 x 1.25 mm.
+Run `python benchmarks/lesion_phantoms.py [anatomies] [lesions per anatomy]`; appends to lesion_phantoms.csv, one row a
+lesion, each with one-click growth, and leaves out anatomies that are there. Anatomy 1 and 501 to 504 served to set the
+method and are left out. The anatomy is the phantom's truth, so that the figures are those of this room alone; CT
+0.8 x 0.8 x 1.25 mm. `true_dense` is the share of the lesion's voxels that were made dense bone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from sacroplasty.anatomy import Face
 from sacroplasty.errors import AnatomyError
+from sacroplasty.evidence import value
 from sacroplasty.lesion import LesionKind, lesion_from_click, lesion_from_mask
 from sacroplasty.phantom import Phantom, PhantomShape, build_phantom
 from sacroplasty.phantom.lesion import LesionShape, insert_lesion
@@ -25,6 +27,9 @@ from sacroplasty.space import Mask, Volume
 FIELD = ((-72.0, -45.0, -130.0), (72.0, 75.0, 22.0))
 KINDS = (LesionKind.LYTIC, LesionKind.MIXED, LesionKind.SCLEROTIC)
 LEVELS = (Level.S1, Level.S2, Level.S3, Level.S4)
+TABLE = Path(__file__).with_suffix(".csv")
+# A part of a mixed lesion that is smaller than this is hardly seen.
+TRACE = 0.12
 # Radii that fit the bone of a level, mm.
 RADII = {Level.S1: (6.0, 12.0), Level.S2: (5.0, 10.0), Level.S3: (5.0, 7.5), Level.S4: (4.0, 6.0)}
 
@@ -98,7 +103,8 @@ def examine(phantom: Phantom, seed: int, number: int) -> dict[str, object]:
     near = [float(np.linalg.norm(w.breach_mm - where, axis=1).min()) for w in found.breached if where is not None]
     row: dict[str, object] = {
         "anatomy": seed, "lesion": number, "kind": shape.kind, "kind_found": found.kind, "level": level,
-        "level_found": found.main_level, "true_ml": round(mask.volume_ml, 3), "wall": wall,
+        "level_found": found.main_level, "true_ml": round(mask.volume_ml, 3),
+        "true_dense": round(true_dense(ct, mask), 3), "wall": wall,
         "hole_mm": round(width, 2), "walls_abutted": sum(w.adjacent_area_mm2 > 0 for w in found.walls),
         "walls_breached": len(found.breached), "hole_found": int(bool(near) and min(near) <= 3.0),
         "hole_area_mm2": round(sum(w.breach_area_mm2 for w in found.breached), 1), "cpu_s": round(took, 2),
@@ -106,6 +112,12 @@ def examine(phantom: Phantom, seed: int, number: int) -> dict[str, object]:
         "dense": round(found.measures["sclerotic_fraction"], 3), "dark": round(found.measures["lytic_fraction"], 3),
     }  # fmt: skip
     return row | grown_from_click(phantom, ct, mask, rng)
+
+
+def true_dense(ct: Volume, mask: Mask) -> float:
+    """Share of the lesion nearer to the dense than to the soft part that is put into a mixed one."""
+    middle = (value("assumptions.lytic_lesion_hu") + value("assumptions.sclerotic_lesion_hu")) / 2
+    return float((ct.sampled(mask.points_mm()) > middle).mean())
 
 
 def grown_from_click(phantom: Phantom, ct: Volume, mask: Mask, rng: np.random.Generator) -> dict[str, object]:
@@ -123,41 +135,45 @@ def grown_from_click(phantom: Phantom, ct: Volume, mask: Mask, rng: np.random.Ge
     return row | {"click_cpu_s": round(time.process_time() - start, 2)}
 
 
-def summary(rows: list[dict[str, object]]) -> None:
+def summary(rows: list[dict[str, str]]) -> None:
     """The figures of the issue."""
-    n = len(rows)
-    print(f"{n} simulated lesions")
-    print(f"kind right   {np.mean([str(r['kind']) == str(r['kind_found']) for r in rows]):.1%}   (aim 90 %)")
+    print(f"{len(rows)} simulated lesions")
+    print(f"kind right   {np.mean([r['kind'] == r['kind_found'] for r in rows]):.1%}   (aim 90 %)")
     for kind in KINDS:
-        own = [r for r in rows if r["kind"] is kind]
-        print(f"  {kind:10} {np.mean([r['kind_found'] is kind for r in own]):.1%} of {len(own)}")
-    print(f"level right  {np.mean([str(r['level']) == str(r['level_found']) for r in rows]):.1%}   (aim 95 %)")
-    holes = [r for r in rows if r["hole_mm"]]
-    whole = [r for r in rows if not r["hole_mm"]]
-    print(f"holes >= 4 mm found {np.mean([r['hole_found'] for r in holes]):.1%} of {len(holes)}   (aim 90 %)")
-    print(
-        f"false alarm, per lesion {np.mean([r['walls_breached'] > 0 for r in whole]):.1%} of {len(whole)}   (aim 10 %)"
-    )
+        own = [r for r in rows if r["kind"] == kind]
+        print(f"  {kind:10} {np.mean([r['kind_found'] == kind for r in own]):.1%} of {len(own)}")
+    both = [r for r in rows if r["kind"] == LesionKind.MIXED and TRACE <= float(r["true_dense"]) <= 1 - TRACE]
+    print(f"  mixed with at least {TRACE:.0%} of each part: {np.mean([r['kind_found'] == r['kind'] for r in both]):.1%}"
+          f" of {len(both)}")  # fmt: skip
+    print(f"level right  {np.mean([r['level'] == r['level_found'] for r in rows]):.1%}   (aim 95 %)")
+    holes = [r for r in rows if float(r["hole_mm"])]
+    whole = [r for r in rows if not float(r["hole_mm"])]
+    print(f"holes >= 4 mm found {np.mean([int(r['hole_found']) for r in holes]):.1%} of {len(holes)}   (aim 90 %)")
+    alarms = [int(r["walls_breached"]) > 0 for r in whole]
+    print(f"false alarm, per lesion {np.mean(alarms):.1%} of {len(whole)}   (aim 10 %)")
     walls = sum(int(r["walls_abutted"]) for r in whole)
     print(f"false alarm, per abutted wall {sum(int(r['walls_breached']) for r in whole) / walls:.1%} of {walls}")
-    rows = [r for r in rows if "click_dice" in r]
-    print(f"{len(rows)} clicks")
+    grown = [r for r in rows if float(r["click_ml"])]
     error = [abs(float(r["click_ml"]) / float(r["true_ml"]) - 1) for r in rows]
+    own = [abs(float(r["click_ml"]) / float(r["true_ml"]) - 1) for r in grown]
     print(
-        f"one click: Dice median {np.median([r['click_dice'] for r in rows]):.2f} (aim 0.8), volume error median "
-        f"{np.median(error):.1%} (aim 10 %), refused {sum(r['click_ml'] == 0 for r in rows)}"
+        f"one click: Dice median {np.median([float(r['click_dice']) for r in rows]):.2f} (aim 0.8), volume error "
+        f"median {np.median(own):.1%}, with refusals as 100 % {np.median(error):.1%} (aim 10 %), refused "
+        f"{len(rows) - len(grown)}"
     )
     print(
-        f"CPU s median: mask {np.median([r['cpu_s'] for r in rows]):.1f}, click "
-        f"{np.median([r['click_cpu_s'] for r in rows]):.1f} (aim 3)"
+        f"CPU s median: mask {np.median([float(r['cpu_s']) for r in rows]):.1f}, click "
+        f"{np.median([float(r['click_cpu_s']) for r in rows]):.1f} (aim 3)"
     )
 
 
 def main() -> None:
-    """Runs the benchmark and writes its table."""
+    """Runs what the table lacks and writes it anatomy by anatomy."""
     anatomies, each = (int(a) for a in (*sys.argv[1:], *("4", "52")[len(sys.argv) - 1 :]))
-    rows = []
+    done = list(csv.DictReader(TABLE.open(newline=""))) if TABLE.exists() else []
     for seed in range(2, anatomies + 2):
+        if str(seed) in {row["anatomy"] for row in done}:
+            continue
         phantom = build_phantom(
             PhantomShape.drawn(seed),
             spacing_mm=(0.8, 0.8, 1.25),
@@ -165,13 +181,16 @@ def main() -> None:
             field_of_view_mm=FIELD,
             seed=seed,
         )
-        rows += [examine(phantom, seed, number) for number in range(each)]
-        with (Path(__file__).parent / "lesion_phantoms.csv").open("w", newline="") as file:
+        examined = [examine(phantom, seed, number) for number in range(each)]
+        rows = [{key: str(cell) for key, cell in row.items()} for row in examined]
+        with TABLE.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
+            if not done:
+                writer.writeheader()
             writer.writerows(rows)
+        done += rows
         print(f"anatomy {seed} done", flush=True)
-    summary(rows)
+    summary(done)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,19 @@ def test_kind(loaf, hu, kind):
     assert found.measures["expected_hu"] == pytest.approx(190, abs=12)
 
 
+def test_a_small_soft_part_makes_a_dense_lesion_mixed_and_a_mask_drawn_too_wide_does_not(loaf):
+    ct, anatomy = loaf
+    mask = ball(anatomy, (0.0, 10.0, -30.0), 8.0)
+    core = ball(anatomy, (0.0, 10.0, -30.0), 7.0).array
+    wide = lesion_from_mask(with_values(ct, core, 480.0), anatomy, mask)
+    assert wide.measures["sclerotic_fraction"] < 0.85
+    assert wide.kind is LesionKind.SCLEROTIC
+    soft = ball(anatomy, (2.0, 10.0, -28.0), 4.0).array
+    part = lesion_from_mask(with_values(with_values(ct, mask.array, 480.0), soft, 45.0), anatomy, mask)
+    assert part.measures["sclerotic_fraction"] > 0.8
+    assert part.kind is LesionKind.MIXED
+
+
 def test_untouched_marrow_has_no_kind(loaf):
     ct, anatomy = loaf
     found = lesion_from_mask(ct, anatomy, ball(anatomy, (0.0, 10.0, -30.0), 7.0))
@@ -112,6 +125,31 @@ def test_walls_have_their_names(loaf):
         walls = walls_of(region, ball(anatomy, centre, radius).array[region.box])
         assert name in {w.name for w in walls}, (centre, [w.name for w in walls])
         assert all(w.integrity is not Integrity.BREACHED for w in walls)
+
+
+def test_a_wall_keeps_its_name_where_labels_leave_a_gap(loaf):
+    ct, anatomy = loaf
+    array = np.array(anatomy.labels.array)
+    canal = array == anatomy.labels.values["canal"]
+    array[canal & ~ndimage.binary_erosion(canal)] = 0
+    gapped = replace(anatomy, labels=replace(anatomy.labels, array=array))
+    walls = {w.name: w for w in assess_walls(ct, gapped, ball(gapped, (0.0, 14.0, -30.0), 6.0))}
+    assert walls["canal"].adjacent_area_mm2 > 50
+    assert walls["dorsal"].integrity is Integrity.NOT_ADJACENT
+
+
+def test_a_gap_of_the_canal_that_the_patient_has_elsewhere_is_not_called_a_hole(loaf):
+    """Veins leave the bodies through the canal's front wall: there a gap counts where it stands alone."""
+    ct, anatomy = loaf
+    mask = ball(anatomy, (0.0, 13.0, -30.0), 6.0)
+    x, y, z = np.moveaxis(anatomy.labels.grid.centres_mm(), -1, 0)
+    front = bone(anatomy) & (y > 16) & (y < 24) & (np.abs(x) < 3.5)
+    here, there = front & (np.abs(z + 30) < 3.5), front & (np.abs(z + 70) < 3.5)
+    holed = with_values(ct, mask.array | here, 45.0)
+    alone = {w.name: w for w in assess_walls(holed, anatomy, mask)}["canal"]
+    assert alone.integrity is Integrity.BREACHED
+    among = {w.name: w for w in assess_walls(with_values(holed, there, 45.0), anatomy, mask)}["canal"]
+    assert among.integrity is Integrity.UNCLEAR
 
 
 def test_a_scan_that_shows_no_cortex_is_not_judged(loaf):

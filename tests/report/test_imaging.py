@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from sacroplasty.errors import InputError
@@ -15,13 +16,16 @@ from sacroplasty.report.imaging import (
     Marks,
     Outline,
     SliceStyle,
+    Text,
     along_trajectory,
     axial,
     coronal,
     direction_letters,
+    draw_slice,
     mid_sagittal,
     sacral_coronal,
     sagittal,
+    sagittal_along,
     slice_picture,
     window_of,
 )
@@ -59,6 +63,10 @@ def test_planes_of_the_sacrum_and_of_a_path():
         assert np.dot(plane.right, plane.down) == pytest.approx(0, abs=1e-9)
         assert plane.right[0] > 0, "the patient's left stays on the right of the picture"
         assert plane.down[1] >= 0, "posterior stays below"
+        side = sagittal_along(path)
+        assert np.abs(side.place([path.entry_mm, path.target_mm])[:, 2]).max() < 1e-6, "so does the sagittal one"
+        assert side.right[1] >= 0, "anterior stays on the left"
+        assert side.down[2] < 0, "the feet stay below"
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -107,3 +115,17 @@ def test_windows():
         window_of(ct, "lung")
     with pytest.raises(InputError, match="width"):
         window_of(ct, (40.0, 0.0))
+
+
+def test_words_stand_clear_of_each_other_and_a_caliper_has_its_word_in_its_middle():
+    ct, _ = toy(2.0)
+    plane = axial((0.0, 10.0, -30.0))
+    figure = Figure()
+    axes = figure.add_axes((0, 0, 1, 1))
+    words = [Text((0.0, 10.0 + n, -30.0), f"word {n}") for n in range(3)]
+    line = Line((-60.0, 30.0, -30.0), (300.0, 30.0, -30.0), "red", "b 360 mm", caliper=True)
+    draw_slice(axes, ct, plane, "bone", [*words, line], SliceStyle(120.0, 120.0))
+    place = {word.get_text(): word.get_position() for word in axes.texts}
+    rows = sorted(place[word.text][1] for word in words)
+    assert min(np.diff(rows)) > 3, "no two words on one line"
+    assert place["b 360 mm"][0] == pytest.approx(0, abs=4), "the middle of what is seen, not of the line"

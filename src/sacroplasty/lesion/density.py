@@ -75,8 +75,9 @@ def kind_of(
     `expected` (i, j, k) and `scatter`, HU, are those of `expected_hu`.
 
     Judged in the lesion's bony part, cortex excluded where enough remains. Dense is above what healthy marrow of this
-    place and patient reaches; a lesion with dense and other parts is mixed; one that is neither darker nor denser than
-    healthy marrow is unclear (it may be visible on MR alone).
+    place and patient reaches, dark what is below it; beside a dense part also what is darker than healthy marrow and
+    nearer to soft tissue than to that part, for fatty marrow is nearly as dark as tumour. A lesion with both is mixed;
+    one that is neither darker nor denser than healthy marrow is unclear (it may be visible on MR alone).
     """
     bony = lesion & region.envelope & (region.hu > -1000)
     inner = bony & (region.clear_depth_mm >= MARROW_DEPTH_MM)
@@ -86,24 +87,23 @@ def kind_of(
     hu = region.smooth_hu[part]
     rise = hu - expected[part]
     step = max(value("assumptions.lesion_contrast_hu"), value("assumptions.lesion_contrast_sd") * scatter)
-    dense, dark = float((rise > step).mean()), float((rise < -step).mean())
+    dense, dark = rise > step, rise < -step
+    if dense.mean() >= value("assumptions.altered_from_fraction"):
+        dark |= (rise < 0) & (hu < (value("assumptions.soft_tissue_hu") + np.median(hu[dense])) / 2)
     numbers = {
         "mean_hu": float(region.hu[part].mean()),
         "sd_hu": float(region.hu[part].std()),
         "expected_hu": float(expected[part].mean()),
         "marrow_scatter_hu": scatter,
-        "sclerotic_fraction": dense,
-        "lytic_fraction": dark,
+        "sclerotic_fraction": float(dense.mean()),
+        "lytic_fraction": float(dark.mean()),
     }
-    return _kind(dense, dark, float(np.median(hu))), numbers
+    return _kind(numbers["sclerotic_fraction"], numbers["lytic_fraction"], float(np.median(hu))), numbers
 
 
 def _kind(dense: float, dark: float, median_hu: float) -> LesionKind:
-    mostly, trace = value("assumptions.sclerotic_from_fraction"), value("assumptions.mixed_from_fraction")
-    if dense >= mostly:
-        return LesionKind.SCLEROTIC
-    if dense >= trace:
-        return LesionKind.MIXED
+    if dense >= value("assumptions.altered_from_fraction"):
+        return LesionKind.MIXED if dark >= value("assumptions.mixed_from_fraction") else LesionKind.SCLEROTIC
     # Fatty alar marrow is as dark as tumour: soft-tissue density in bone counts as lysis also without a difference.
     soft = median_hu <= value("assumptions.lytic_below_hu")
-    return LesionKind.LYTIC if soft or dark >= trace else LesionKind.UNCLEAR
+    return LesionKind.LYTIC if soft or dark >= value("assumptions.altered_from_fraction") else LesionKind.UNCLEAR

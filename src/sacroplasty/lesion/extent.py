@@ -126,7 +126,7 @@ def _measured(
         walls=walls,
         soft_tissue_ml=soft_ml,
         measures={**numbers, "bony_ml": float(bony.sum()) * mask.grid.voxel_volume_ml, **_shares(region, bony)},
-        findings=_findings(region, lesion)
+        findings=_findings(region, index)
         + tuple(
             Finding(Severity.CAUTION, "wall-not-assessable", f"The {wall.name} wall cannot be judged on this CT")
             for wall in walls
@@ -151,23 +151,21 @@ def _zones(region: Region, bony: Bools) -> Mapping[DenisZone, float]:
 
 def _shares(region: Region, bony: Bools) -> dict[str, float]:
     """Share that the lesion holds of each level's body, and of the main level's posterolateral elements by side."""
-    levels = region.level_index
-    shares = {}
-    medial = region.envelope & (region.zone == 3)
-    for n, level in enumerate(region.anatomy.levels):
-        body = medial & ~region.behind_body & (levels == n)
-        if (body & bony).any():
-            shares[f"body_involved_{level.level}"] = float((body & bony).sum() / body.sum())
-    main = int(np.bincount(np.clip(levels[bony], 0, None)).argmax())
-    x = region.coordinates[1]
-    for side, here in (("left", x >= 0), ("right", x < 0)):
-        part = region.envelope & region.behind_body & (region.zone >= 2) & (levels == main) & here
-        shares[f"posterolateral_{side}"] = float((part & bony).sum() / part.sum()) if part.any() else 0.0
-    return shares
+    own = np.bincount(region.element[bony] + 1, minlength=len(region.element_voxels))
+    share = own / np.maximum(region.element_voxels, 1)
+    shares = {
+        f"body_involved_{level.level}": float(share[1 + 3 * n])
+        for n, level in enumerate(region.anatomy.levels)
+        if own[1 + 3 * n]
+    }
+    main = int(np.bincount(np.clip(region.level_index[bony], 0, None)).argmax())
+    return shares | {f"posterolateral_{side}": float(share[m + 3 * main]) for m, side in ((2, "left"), (3, "right"))}
 
 
-def _findings(region: Region, lesion: Bools) -> tuple[Finding, ...]:
+def _findings(region: Region, index: npt.NDArray[np.int64]) -> tuple[Finding, ...]:
+    """Where the lesion's voxels (n, 3) leave the sacrum or the scan, and what is not known of the place."""
     found = []
+    names = region.labels.array[tuple(index.T)]
     for name, code, text in (
         ("canal", "in-canal", "The lesion reaches into the sacral canal"),
         ("root_tunnel", "in-root-tunnel", "The lesion reaches into a root tunnel"),
@@ -176,13 +174,13 @@ def _findings(region: Region, lesion: Bools) -> tuple[Finding, ...]:
         ("l5", "in-l5", "The lesion reaches into L5"),
     ):
         if region.labels.has(name):
-            overlap = lesion & region.labels.mask(name).array
-            volume_ml = float(overlap.sum()) * region.grid.voxel_volume_ml
+            overlap = index[names == region.labels.values[name]]
+            volume_ml = len(overlap) * region.grid.voxel_volume_ml
             if volume_ml > 0.02:
-                where = as_point(region.grid.patient_from_voxel.points(np.argwhere(overlap).mean(axis=0)))
+                where = as_point(region.grid.patient_from_voxel.points(overlap.mean(axis=0)))
                 found.append(Finding(Severity.CAUTION, code, f"{text} ({volume_ml:.2f} mL)", name, where))
-    edge = [lesion[0], lesion[-1], lesion[:, 0], lesion[:, -1], lesion[:, :, 0], lesion[:, :, -1]]
-    if any(side.any() for side in edge) or (lesion & (region.hu <= -1000)).any():
+    at_edge = (index == 0) | (index == np.array(region.grid.shape) - 1)
+    if at_edge.any() or (region.hu[tuple(index.T)] <= -1000).any():
         found.append(Finding(Severity.WARNING, "cut-off", "The lesion reaches the edge of the scan's data"))
     if not any(level.state.known for level in region.anatomy.levels):
         found.append(Finding(Severity.WARNING, "level-unknown", "No sacral level is known in this scan"))

@@ -53,6 +53,8 @@ def find_fractures(ct: Volume, anatomy: Anatomy) -> tuple[Fracture, ...]:
 def fractures_in(region: Region, lesion: Bools, expected: npt.NDArray[np.float32]) -> tuple[Fracture, ...]:
     """Fracture planes outside all lesions (i, j, k on the region's grid), largest first; `expected` HU of marrow."""
     marrow = (region.depth_mm > CORTEX_MM) & (region.hu > -1000) & ~lesion
+    if not marrow.any():
+        return ()
     strength, hessian = sheetness(region, marrow, expected)
     middle, spread = _robust(strength)
     marked = np.flatnonzero(strength > middle + value("assumptions.fracture_sheet_sd") * spread)
@@ -133,7 +135,8 @@ def _best_plane(points: Points, lines: Points) -> tuple[Bools, Points]:
             if inside.sum() < 3:
                 break
             centre = points[inside].mean(axis=0)
-            direction = np.linalg.svd(points[inside] - centre, full_matrices=False)[2][2]
+            offset = points[inside] - centre
+            direction = np.linalg.eigh(offset.T @ offset)[1][:, 0]
         if inside.sum() > best.sum():
             best, normal = inside, direction
     return best, normal

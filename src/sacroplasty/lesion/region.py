@@ -25,15 +25,11 @@ CORTEX_MM = 2.2
 
 # Fine mosaic survives, voxel noise does not.
 SMOOTHING_MM = 0.8
+# A Gaussian ends after this many standard deviations.
+TRUNCATED = 4.0
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-
-def distance_mm(inside: Bools, spacing_mm: float) -> npt.NDArray[np.float32]:
-    """Distance of every true voxel to the nearest false one, 0 where false; the rim of the array is no border."""
-    spacing = (spacing_mm, spacing_mm, spacing_mm)
-    return np.asarray(edt.edt(np.ascontiguousarray(inside), anisotropy=spacing, black_border=False), dtype=np.float32)
 
 
 def box_of(mask: Bools, spacing_mm: float, margin_mm: float) -> tuple[slice, slice, slice]:
@@ -46,6 +42,16 @@ def box_of(mask: Bools, spacing_mm: float, margin_mm: float) -> tuple[slice, sli
         found.append(slice(max(int(here[0]) - reach, 0), int(here[-1]) + reach + 1) if len(here) else slice(0, 0))
         part = part[(slice(None),) * axis + (slice(here[0], here[-1] + 1) if len(here) else slice(0, 0),)]
     return found[0], found[1], found[2]
+
+
+def distance_mm(inside: Bools, spacing_mm: float) -> npt.NDArray[np.float32]:
+    """Distance of every true voxel to the nearest false one, 0 where false; the rim of the array is no border."""
+    result = np.zeros(inside.shape, np.float32)
+    box = box_of(inside, spacing_mm, spacing_mm)
+    if inside[box].size:
+        spacing = (spacing_mm, spacing_mm, spacing_mm)
+        result[box] = edt.edt(np.ascontiguousarray(inside[box]), anisotropy=spacing, black_border=False)
+    return result
 
 
 def within_mm(mask: Bools, spacing_mm: float, reach_mm: float) -> Bools:
@@ -106,11 +112,12 @@ class Region:
     def smooth_hu(self) -> npt.NDArray[np.float32]:
         """HU after a Gaussian of SMOOTHING_MM; voxels without data (-1024) keep their neighbours clean."""
         known, sigma = self.hu > -1000, SMOOTHING_MM / self.spacing_mm
-        if known.all():
-            return np.asarray(ndimage.gaussian_filter(self.hu, sigma))
-        weight = ndimage.gaussian_filter(known.astype(np.float32), sigma)
-        total = ndimage.gaussian_filter(np.where(known, self.hu, 0).astype(np.float32), sigma)
-        return np.asarray(np.where(weight > 0.05, total / np.maximum(weight, 0.05), -1024.0), dtype=np.float32)
+        smooth = np.asarray(ndimage.gaussian_filter(np.where(known, self.hu, np.float32(0)), sigma))
+        # Elsewhere every neighbour counts.
+        box = box_of(~known, self.spacing_mm, TRUNCATED * SMOOTHING_MM + self.spacing_mm)
+        weight = ndimage.gaussian_filter(known[box].astype(np.float32), sigma, truncate=TRUNCATED)
+        smooth[box] = np.where(weight > 0.05, smooth[box] / np.maximum(weight, 0.05), -1024.0)
+        return smooth
 
     @cached_property
     def sacrum(self) -> Bools:
@@ -126,12 +133,13 @@ class Region:
     @cached_property
     def envelope(self) -> Bools:
         """The sacrum with holes and narrow gaps filled, canal and root tunnels left out."""
-        reach = round(CLOSING_MM / self.spacing_mm)
-        outside = distance_mm(~self.sacrum, self.spacing_mm) > CLOSING_MM
-        closed = distance_mm(~outside, self.spacing_mm) > CLOSING_MM
-        closed[tuple(slice(0, reach) for _ in range(3))] = False
+        # What is bridged lies between parts of the sacrum, so within its box.
+        box = box_of(self.sacrum, self.spacing_mm, CLOSING_MM + self.spacing_mm)
+        outside = distance_mm(~self.sacrum[box], self.spacing_mm) > CLOSING_MM
+        closed = self.sacrum.copy()
+        closed[box] |= distance_mm(~outside, self.spacing_mm) > CLOSING_MM
         free = self.labels.array == 0
-        return np.asarray(self.sacrum | (filled(closed | self.sacrum) & free))
+        return np.asarray(self.sacrum | (filled(closed) & free))
 
     @cached_property
     def depth_mm(self) -> npt.NDArray[np.float32]:
@@ -215,6 +223,22 @@ class Region:
         arcs = np.unique(bins)
         front = ndimage.minimum(d[canal], bins, arcs)
         return np.asarray(d >= np.interp(s, arcs, front))
+
+    @cached_property
+    def element(self) -> npt.NDArray[np.int8]:
+        """Of bone, three for each place in `anatomy.levels`: its body, its posterolateral part left and right; else -1.
+
+        Posterolateral is what lies at or behind the canal's front wall and not lateral to the foramina.
+        """
+        behind = self.behind_body
+        part = np.where(behind, np.where(self.coordinates[1] >= 0, 1, 2), 0).astype(np.int8)
+        counted = self.envelope & (self.level_index >= 0) & np.where(behind, self.zone >= 2, self.zone == 3)
+        return np.where(counted, self.level_index * np.int8(3) + part, np.int8(-1))
+
+    @cached_property
+    def element_voxels(self) -> npt.NDArray[np.int64]:
+        """Voxels of every `element`, those of none first."""
+        return np.bincount(self.element.ravel() + 1, minlength=3 * len(self.anatomy.levels) + 1)
 
 
 def region_of(ct: Volume, anatomy: Anatomy, extra_mm: npt.ArrayLike | None = None) -> Region:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import evidence, value
 from sacroplasty.lesion.facts import Aetiology, Movement, PatientFacts, Therapy
-from sacroplasty.lesion.lesion import Lesion, LesionKind, Wall
+from sacroplasty.lesion.lesion import Integrity, Lesion, LesionKind, Wall
 from sacroplasty.lesion.pain import Mechanism, PainMechanism
 from sacroplasty.lesion.sins import SinsScore
 from sacroplasty.plan import Level, Plan, Point, Severity
@@ -129,7 +129,11 @@ def _cortex(facts: PatientFacts, lesion: Lesion) -> Iterator[Statement]:
                 keys.append("suitability.posterior_defect")
             yield Statement("cortex", Bearing.AGAINST, "destroyed-cortex", text, tuple(keys), wall.where_mm)
     if not lesion.breached and lesion.walls:
-        yield Statement("cortex", Bearing.FOR, "cortex-holds", "The walls around the lesion hold on CT")
+        # Walls that cannot be judged speak through the lesion's own findings.
+        if all(wall.integrity is not Integrity.UNCLEAR for wall in lesion.walls):
+            yield Statement("cortex", Bearing.FOR, "cortex-holds", "The walls around the lesion hold on CT")
+        else:
+            yield Statement("cortex", Bearing.NEUTRAL, "cortex-partly-judged", "No judged wall around it is destroyed")
     if not lesion.walls:
         yield Statement("cortex", Bearing.ASK, "cortex-not-assessed", "The walls around the lesion were not assessed")
 
@@ -142,7 +146,7 @@ def _lesions(facts: PatientFacts, anatomy: Anatomy, lesions: Sequence[Lesion]) -
         if lesion.kind is LesionKind.SCLEROTIC:
             text = "Sclerotic bone takes little cement and needs more pressure"
             yield Statement("lesion", Bearing.CAUTION, "sclerotic", text, ("assumptions.sclerotic_takes_little",))
-        if {Level.S2, Level.S3} & {lv for lv, share in lesion.levels.items() if share > 0}:
+        if {Level.S2, Level.S3} & {lv for lv, share in lesion.levels.items() if share >= 0.01}:
             text = "Roots S2 and S3 are near: injury costs bowel and bladder"
             yield Statement("lesion", Bearing.NEUTRAL, "roots-s2-s3", text, ("suitability.bladder_loss_s2_s3",))
         yield from (

@@ -1,4 +1,5 @@
-"""The needle's course drawn as a schematic in its own axial plane, like Zhang et al. 2008, figure 1C."""
+"""The needle's course drawn as a schematic in its own axial plane, like Zhang et al. 2008, figure 1C; the course
+through the canal in its sagittal plane."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.lesion import Lesion
-from sacroplasty.plan import Plan
+from sacroplasty.plan import Approach, Plan
 from sacroplasty.report.imaging import (
     DOTS_PER_INCH,
     PIXEL_MM,
@@ -21,6 +22,7 @@ from sacroplasty.report.imaging import (
     letters_and_scale,
     occupancy,
     png,
+    sagittal_along,
 )
 from sacroplasty.space import Mask
 
@@ -32,6 +34,8 @@ FILLS = (
 LESION = "#e26a6a"
 # The picture reaches this far beyond the needle's ends.
 MARGIN_MM = 25.0
+# Numbers of the crossed structures stand this far beside the shaft.
+NUMBER_MM = 6.0
 
 
 def course_schematic(anatomy: Anatomy, lesions: Sequence[Lesion], plan: Plan) -> bytes:
@@ -45,7 +49,8 @@ def course_schematic(anatomy: Anatomy, lesions: Sequence[Lesion], plan: Plan) ->
 def draw_course(axes: Any, anatomy: Anatomy, lesions: Sequence[Lesion], plan: Plan) -> None:
     """Draws the schematic of a plan's first needle on matplotlib axes."""
     path = plan.first.trajectory
-    plane = along_trajectory(path, np.add(path.target_mm, path.entry_mm) / 2)
+    # A course in the midline shows what it passes from the side.
+    plane = sagittal_along(path) if plan.approach is Approach.INTERPEDICULAR else along_trajectory(path)
     style = _style(plane, plan)
     across = np.arange(-style.width_mm / 2, style.width_mm / 2, PIXEL_MM)
     down = np.arange(-style.height_mm / 2, style.height_mm / 2, PIXEL_MM)
@@ -83,11 +88,18 @@ def _needle(axes: Any, plane: Plane, plan: Plan) -> None:
     axes.plot(ends[:, 0], ends[:, 1], color="black", lw=2.0, solid_capstyle="butt")
     axes.plot(*ends[1, :2], "o", color="black", ms=3.5)
     lines = [f"skin 0.0 mm, tip {path.length_mm:.1f} mm"]
+    along = (ends[1] - ends[0])[:2] / max(float(np.linalg.norm((ends[1] - ends[0])[:2])), 1e-9)
     for number, crossing in enumerate(needle.crossings, start=1):
-        at = plane.place(path.point_at(crossing.start_depth_mm))
-        axes.plot(at[0], at[1], "o", color="white", mec="black", ms=8)
-        axes.text(at[0], at[1], str(number), fontsize=5.5, ha="center", va="center")
+        at = plane.place(path.point_at(crossing.start_depth_mm))[:2]
+        # Numbers stand on alternate sides of the shaft: thin structures follow each other closely.
+        beside = at + NUMBER_MM * (-1) ** number * np.array([along[1], -along[0]])
+        axes.plot(*np.stack([at, beside], axis=1), color="black", lw=0.6)
+        axes.plot(*beside, "o", color="white", mec="black", ms=8)
+        axes.text(*beside, str(number), fontsize=5.5, ha="center", va="center")
         name = crossing.structure.replace("_", " ")
         warning = "" if crossing.permitted else "  not permitted"
         lines.append(f"{number} {name} {crossing.start_depth_mm:.1f} to {crossing.end_depth_mm:.1f} mm{warning}")
-    axes.text(0.99, 0.02, "\n".join(lines), transform=axes.transAxes, fontsize=6, ha="right", va="bottom")
+    axes.text(
+        0.99, 0.02, "\n".join(lines), transform=axes.transAxes, fontsize=6, ha="right", va="bottom",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
+    )  # fmt: skip

@@ -18,16 +18,20 @@ from matplotlib.patheffects import withStroke
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.errors import InputError
-from sacroplasty.plan import Point, Trajectory, as_point
+from sacroplasty.plan import Level, Point, Trajectory, as_point
 from sacroplasty.space import Mask, Points, Volume
 
 # Centre and width, HU: how bone and soft tissue are read; purely for display.
 WINDOWS = {"bone": (350.0, 1600.0), "soft tissue": (40.0, 400.0)}
 # An oblique direction gets a second letter from this component on (sine of about 23 degrees).
 SECOND_LETTER = 0.4
+# The sacrum's long axis on images is that of its upper bodies.
+UPPER_LEVELS = (Level.S1, Level.S2, Level.S3)
 # Samples per mm of a slice.
 PIXEL_MM = 0.5
 SCALE_BAR_MM = 50.0
+# Ticks across the ends of a measurement, and about the width of a letter.
+CALIPER_MM, LETTER_MM = 4.0, 2.2
 DOTS_PER_INCH = 110
 NOT_FOR_CLINICAL_USE = "Research software, not for clinical use"
 
@@ -83,9 +87,17 @@ def mid_sagittal(anatomy: Anatomy, near_mm: npt.ArrayLike) -> Plane:
 
 
 def sacral_coronal(anatomy: Anatomy, centre_mm: npt.ArrayLike) -> Plane:
-    """Coronal oblique along the sacrum: across it, and along the ventral curve's tangent at the position's height."""
+    """Coronal oblique along the sacrum: across it, and along the line through the bodies of S1 to S3.
+
+    Where fewer than two of these levels are known: along the ventral curve's tangent at the position's height.
+    """
     frame = anatomy.frame
-    down = frame.tangent_at(float(frame.coordinates(as_point(centre_mm))[0]))
+    bodies = [level.body_centre_mm for level in anatomy.levels if level.state.known and level.level in UPPER_LEVELS]
+    if len(bodies) > 1:
+        down = np.subtract(bodies[-1], bodies[0])
+        down = _unit(down - float(down @ frame.left) * np.asarray(frame.left))
+    else:
+        down = frame.tangent_at(float(frame.coordinates(as_point(centre_mm))[0]))
     return Plane("coronal oblique", as_point(centre_mm), as_point(frame.left), as_point(down))
 
 
@@ -102,6 +114,16 @@ def along_trajectory(trajectory: Trajectory, centre_mm: npt.ArrayLike | None = N
     middle = trajectory.point_at(trajectory.length_mm / 2) if centre_mm is None else np.asarray(as_point(centre_mm))
     middle = middle - normal * float((middle - np.asarray(trajectory.entry_mm)) @ normal)
     return Plane("oblique axial", as_point(middle), as_point(right), as_point(down))
+
+
+def sagittal_along(trajectory: Trajectory) -> Plane:
+    """The sagittal plane turned just so far that it holds a whole path: anterior on the left of the picture."""
+    normal = np.cross(trajectory.direction, (0.0, 0.0, 1.0))
+    normal = _unit(normal) if np.linalg.norm(normal) > 1e-6 else np.array([-1.0, 0.0, 0.0])
+    normal = -normal if normal[0] > 0 else normal
+    right = _unit(np.array([0.0, 1.0, 0.0]) - normal * normal[1])
+    middle = trajectory.point_at(trajectory.length_mm / 2)
+    return Plane("oblique sagittal", as_point(middle), as_point(right), as_point(np.cross(normal, right)))
 
 
 def _unit(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -127,13 +149,17 @@ class Outline:
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line between two positions, drawn where it lies within `reach_mm` of the plane, else dashed."""
+    """A straight line between two positions, drawn where it lies within `reach_mm` of the plane, else dashed.
+
+    `caliper` puts a tick across each end, as measurements are drawn, and the label in the middle of what is seen.
+    """
 
     start_mm: Point
     end_mm: Point
     colour: str
     label: str = ""
     reach_mm: float = 4.0
+    caliper: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +252,13 @@ def _draw(axes: Any, plane: Plane, overlay: Overlay, points: Points, across: Poi
     elif isinstance(overlay, Line):
         ends = plane.place([overlay.start_mm, overlay.end_mm])
         near = bool((np.abs(ends[:, 2]) <= overlay.reach_mm).all())
-        axes.plot(ends[:, 0], ends[:, 1], color=overlay.colour, lw=1.4, ls="-" if near else (0, (2, 2)))
-        _label(axes, ends[0], overlay.label, overlay.colour)
+        width = 0.9 if overlay.caliper else 1.4
+        axes.plot(ends[:, 0], ends[:, 1], color=overlay.colour, lw=width, ls="-" if near else (0, (2, 2)))
+        if overlay.caliper:
+            _ticks(axes, ends[:, :2], overlay.colour)
+        _label(
+            axes, _seen_middle(ends[:, :2], across, down) if overlay.caliper else ends[0], overlay.label, overlay.colour
+        )
     elif isinstance(overlay, Marks):
         place = plane.place(overlay.points_mm).reshape(-1, 3)
         place = place[np.abs(place[:, 2]) <= overlay.reach_mm]
@@ -246,11 +277,35 @@ def occupancy(mask: Mask, points: Points) -> npt.NDArray[np.float32]:
     return Volume(part.array.astype(np.float32), part.grid, "1").sampled(points, outside=0.0)
 
 
+def _ticks(axes: Any, ends: Points, colour: str) -> None:
+    """A short stroke across each end of a line (2, 2)."""
+    along = ends[1] - ends[0]
+    half = CALIPER_MM / 2 * np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-9)
+    for end in ends:
+        axes.plot(*np.stack([end - half, end + half], axis=1), color=colour, lw=0.9)
+
+
+def _seen_middle(ends: Points, across: Points, down: Points) -> Points:
+    """The middle (2,) of that part of a line (2, 2) which lies in the picture."""
+    way = ends[0] + np.linspace(0, 1, 101)[:, None] * (ends[1] - ends[0])
+    seen = (np.abs(way) < (across[-1], down[-1])).all(axis=1)
+    return np.asarray(way[seen].mean(axis=0) if seen.any() else way[50])
+
+
 def _label(axes: Any, at: npt.NDArray[np.float64], text: str, colour: str) -> None:
-    if text:
-        axes.annotate(
-            text, (at[0], at[1]), xytext=(3, 3), textcoords="offset points", color=colour, fontsize=7, clip_on=True
-        )
+    """A word beside a place, with a dark rim that keeps it readable on bone, clear of words that are there."""
+    if not text:
+        return
+    x, y = at[0] + 1.5, at[1] - 1.5
+    height = 1.6 * LETTER_MM
+    # Words so far stand in the picture's mm; whatever is in the way is passed downwards.
+    for there in sorted(axes.texts, key=lambda word: float(word.get_position()[1])):
+        left, low = there.get_position()
+        beside = left + LETTER_MM * len(there.get_text()) < x or x + LETTER_MM * len(text) < left
+        if not beside and abs(low - y) < height:
+            y = low + height
+    rim = [withStroke(linewidth=1.6, foreground="black")]
+    axes.text(x, y, text, color=colour, fontsize=7, va="bottom", clip_on=True, path_effects=rim, zorder=4)
 
 
 def letters_and_scale(axes: Any, plane: Plane, style: SliceStyle, colour: str = "white") -> None:

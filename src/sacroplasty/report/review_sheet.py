@@ -137,7 +137,7 @@ def measurements_of(
 def measured_lines(measurements: Sequence[Measurement], plane: Plane) -> tuple[Line, ...]:
     """The measurements that lie in a plane, as lines with the letters under which the sheet lists them."""
     lines = (
-        Line(m.start_mm, m.end_mm, MEASURE, f"{letter} {m.value_mm:.0f} mm")
+        Line(m.start_mm, m.end_mm, MEASURE, f"{letter} {m.value_mm:.0f} mm", caliper=True)
         for letter, m in zip(ascii_lowercase, measurements, strict=False)
     )
     return tuple(
@@ -187,8 +187,9 @@ def review_sheet(
     for row, (volume, window, name) in enumerate(((ct, "bone", "CT"), second)):
         for column, plane in enumerate(planes):
             axes = figure.add_axes((0.015 + 0.33 * column, 0.665 - 0.315 * row, 0.31, 0.268))
-            overlays = standard_overlays(anatomy, found, plan, levels=column > 0) if row == 0 else _lean(found)
-            overlays += measured_lines(measured, plane) if row == 0 else ()
+            levels = column > 0
+            overlays = standard_overlays(anatomy, found, plan, levels=levels) if row == 0 else ()
+            overlays += measured_lines(measured, plane) if row == 0 else _lean(anatomy, found, levels=levels)
             style = SliceStyle(STYLE.width_mm, STYLE.height_mm, f"{name}, {plane.name}")
             draw_slice(axes, volume, plane, window, overlays, style)
     _legend(figure)
@@ -204,9 +205,11 @@ def review_sheet(
     return png(figure)
 
 
-def _lean(lesions: Sequence[Lesion]) -> tuple[Overlay, ...]:
-    """The second row leaves the bone free to be read: lesions alone."""
-    return tuple(Outline(lesion.mask, LESION) for lesion in lesions)
+def _lean(anatomy: Anatomy, lesions: Sequence[Lesion], *, levels: bool) -> tuple[Overlay, ...]:
+    """The second row leaves the bone free to be read: lesions, destroyed walls and levels, no other outline."""
+    outlines: list[Overlay] = [Outline(lesion.mask, LESION) for lesion in lesions]
+    outlines += [Marks(wall.breach_mm, BREACH) for lesion in lesions for wall in lesion.breached]
+    return (*outlines, *(_levels(anatomy) if levels else ()))
 
 
 def _require_registered(ct: Volume, mr: Volume) -> None:
