@@ -15,7 +15,7 @@ from sacroplasty.approach import evaluate_path
 from sacroplasty.case import encode
 from sacroplasty.errors import InputError
 from sacroplasty.fluoroscopy import PROFILES, NeedlePose, Registration, deviation, displayed, sighted, triangulated
-from sacroplasty.fluoroscopy.visibility import foramen_rim
+from sacroplasty.fluoroscopy.rim import foramen_rim
 from sacroplasty.plan import NeedlePlan, Plan, Trajectory, as_point
 from sacroplasty.workstation import guiding
 from sacroplasty.workstation.casebook import digest_of

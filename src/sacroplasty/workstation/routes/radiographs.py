@@ -27,7 +27,7 @@ from sacroplasty.fluoroscopy import (
     view_from_console,
 )
 from sacroplasty.fluoroscopy.display import NOTICE, NOTICE_REAL, is_mirrored, letters, toned
-from sacroplasty.fluoroscopy.visibility import foramen_rim
+from sacroplasty.fluoroscopy.rim import foramen_rim
 from sacroplasty.plan import Needle, NeedlePlan, Point, Trajectory
 from sacroplasty.space import Points, Volume
 from sacroplasty.workstation.casebook import stored_json
