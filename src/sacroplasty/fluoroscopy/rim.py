@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.signal import fftconvolve
+from scipy.signal import correlate
 
 from sacroplasty.anatomy import Foramen
 from sacroplasty.evidence import value
@@ -51,7 +51,7 @@ def rim_stands_out(image: Image, outline: Points, pixel_mm: float, noise: float)
     reach = half + max(len(p) for p in patterns) // 2
     padded = np.pad(np.asarray(image, dtype=np.float64), reach, mode="reflect")
     window = padded[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
-    answers = [_trimmed(fftconvolve(window, p[::-1, ::-1], mode="same"), half) for p in patterns]
+    answers = [_trimmed(correlate(window, p, mode="same", method="fft"), half) for p in patterns]
     v, u = np.mgrid[-half : half + 1, -half : half + 1] * pixel_mm
     away = np.hypot(u, v)
     near = int(np.ceil(value("assumptions.rim_search") / pixel_mm))

@@ -215,8 +215,8 @@ def tip(here: Here, case: CaseId, session: SessionId, body: TipBody) -> dict[str
         if not ((uv >= 0) & (uv <= last)).all():
             raise InputError("A click lies outside its shot", got=f"shot {click.shot}")
         sightings.append(replace(sighted(one, uv[0], uv[1]), view=found.views[click.shot - 1]))
-    pose = triangulated(sightings, found)
     plan = plan_of_rank(here, case, body.plan)
+    pose = triangulated(sightings, found, expected=plan.first)
     answer = {**_judged(here, case, pose, plan, found), "shots": [click.shot for click in body.clicks]}
     answer["sightings"] = [
         {"shot": click.shot, "tip": guiding.frame_of(one.view).points(one.tip).tolist(),
