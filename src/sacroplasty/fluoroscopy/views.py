@@ -232,7 +232,7 @@ def foramina_tilt(
         return float(np.mean([v.detectability for v in judged(stage, view_at(tilt), targets)]))
 
     def worst(tilt: float) -> float:
-        return min(score(float(np.clip(tilt + off, lowest_deg, highest_deg))) for off in (0.0, -ROBUST_DEG, ROBUST_DEG))
+        return min(score(tilt + off) for off in (0.0, -ROBUST_DEG, ROBUST_DEG))
 
     best = max((float(t) for t in np.arange(lowest_deg, highest_deg + 1e-6, ROBUST_DEG)), key=worst)
     near = [t for t in best + np.arange(1 - ROBUST_DEG, ROBUST_DEG) if lowest_deg <= t <= highest_deg]
