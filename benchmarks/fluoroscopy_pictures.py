@@ -1,6 +1,7 @@
 """All planned views of a real scan with needle and outlines, and the two papers' figures after cement.
 
 Run: python benchmarks/fluoroscopy_pictures.py taichi|acrin [ANATOMY.pkl]; writes docs/pictures/fluoroscopy_<scan>.png.
+`rehearsal` instead of a scan draws the last checkpoints of both approaches on the phantom.
 The lesions are made-up balls, the needles the best plan of the paper's own approach: across the SI joint into S1
 (Zhang 2008, figure 1D-G: lateral and AP with the needle, then with cement), and between the pedicles into S3 where the
 scan shows the hiatus (Yeo 2024, figure 2A-C: needle, frontal and lateral with cement). The cement is a drawn ball of
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "docs" / "pictures"
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from tests.data import data_root  # noqa: E402
@@ -30,11 +32,15 @@ from sacroplasty.fluoroscopy import (  # noqa: E402
     contours,
     displayed,
     planned_views,
+    rehearsal,
+    rehearsal_frames,
     render,
+    sheet,
 )
 from sacroplasty.io import read_ct  # noqa: E402
 from sacroplasty.lesion import lesion_from_sphere  # noqa: E402
-from sacroplasty.plan import Approach  # noqa: E402
+from sacroplasty.phantom import build_phantom  # noqa: E402
+from sacroplasty.plan import Approach, Level  # noqa: E402
 from sacroplasty.space import Grid, Volume  # noqa: E402
 
 FILES = {"taichi": "taichi/ct_sacrum_0.7mm.nii.gz", "acrin": "acrin/ct_pelvis_4.25mm.nii.gz"}
@@ -80,9 +86,28 @@ def pictures_of(ct, anatomy, tissues, ball, approach, cement_ml) -> list[np.ndar
     return shown
 
 
+def rehearsed() -> np.ndarray:
+    """The last two checkpoints of both papers' approaches on the phantom, in AP and lateral."""
+    phantom = build_phantom(spacing_mm=1.5, truth_spacing_mm=1.5)
+    ct, anatomy, tissues, rows = phantom.ct, phantom.anatomy, Tissues.of(phantom.ct), []
+    for level, approach in ((Level.S1, Approach.TRANS_SACROILIAC), (Level.S3, Approach.INTERPEDICULAR)):
+        lesion = lesion_from_sphere(ct, anatomy, anatomy.require_level(level).body_centre_mm, 6.0)
+        plan = plan_trajectories(ct, anatomy, lesion, approaches=(approach,))[0]
+        planned = planned_views(plan, anatomy, ct, CArm.profile().with_pixels(PIXELS), lesion)
+        views = [p.view for p in planned if p.view.name.startswith((f"AP ({level}", "true"))]
+        stops = rehearsal(plan.first, anatomy, views)
+        for stop in stops:
+            print(approach, stop)
+        rows.append(sheet(rehearsal_frames(tissues, plan.first, anatomy, views, stops[-2:])))
+    return np.concatenate(rows, axis=1)
+
+
 def main() -> None:
     """Draw the sheet of one scan."""
     name = sys.argv[1]
+    if name == "rehearsal":
+        Image.fromarray(rehearsed()).quantize(192).save(PICTURES / "fluoroscopy_rehearsal.png", optimize=True)
+        return
     if len(sys.argv) > 2:
         ct, anatomy = pickle.loads(Path(sys.argv[2]).read_bytes())
     else:
@@ -94,7 +119,7 @@ def main() -> None:
     shown += [np.zeros_like(shown[0])] * (-len(shown) % ACROSS)
     rows = [np.concatenate(shown[n : n + ACROSS], axis=1) for n in range(0, len(shown), ACROSS)]
     picture = Image.fromarray(np.concatenate(rows))
-    picture.quantize(192).save(ROOT / "docs" / "pictures" / f"fluoroscopy_{name}.png", optimize=True)
+    picture.quantize(192).save(PICTURES / f"fluoroscopy_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

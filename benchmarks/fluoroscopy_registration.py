@@ -187,7 +187,7 @@ def tip_of(case: Taken, found: Registration, seed: int) -> tuple[float, float, i
     kept = [s for s in sightings if s is not None]
     if len(kept) < 2:
         return None
-    pose = triangulated(kept, found)
+    pose = triangulated(kept, found, expected=plan)
     error = float(np.linalg.norm(np.subtract(pose.tip_mm, case.needle.tip_mm)))
     return error, pose.radius_95_mm, int(pose.covers(case.needle.tip_mm))
 

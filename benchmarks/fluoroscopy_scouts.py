@@ -10,7 +10,7 @@ between is not known.
 
     PYTHONPATH=src python benchmarks/fluoroscopy_scouts.py [--starts 4] [--distance 600]
 
-Prints a table and writes benchmarks/fluoroscopy_scouts.csv. Scan: taichi2018Jan_ctscan (CC0).
+Prints a table and writes benchmarks/fluoroscopy_scouts.csv, row by row. Scan: taichi2018Jan_ctscan (CC0).
 """
 
 from __future__ import annotations
@@ -237,15 +237,18 @@ def main() -> None:
     bone = Volume(excess, ct.grid, "HU").resampled(ct.grid.resized(1.0), outside=0.0)
     shots = scouts(float(low[2]) + RIM_MM, float(high[2]) - RIM_MM)
     levels = [Level(bone, shots, factor) for factor in (4, 2, 1)]
-    rows = []
-    for reach, free in [(RANGES[0], False), (RANGES[0], True), *((wider, False) for wider in RANGES[1:])]:
-        for seed in range(given.starts):
-            rows.append(row(levels, reach, given.distance, seed, free=free))
-            print(*rows[-1].values(), flush=True)
+    ranges = [(RANGES[0], False), (RANGES[0], True), *((wider, False) for wider in RANGES[1:])]
     with Path(__file__).with_suffix(".csv").open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        writer: csv.DictWriter[str] | None = None
+        for seed in range(given.starts):
+            for reach, free in ranges:
+                found = row(levels, reach, given.distance, seed, free=free)
+                if writer is None:
+                    writer = csv.DictWriter(out, list(found))
+                    writer.writeheader()
+                writer.writerow(found)
+                out.flush()
+                print(*found.values(), flush=True)
 
 
 if __name__ == "__main__":

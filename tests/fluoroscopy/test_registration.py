@@ -9,14 +9,15 @@ import pytest
 from scipy import ndimage
 
 from sacroplasty.errors import InputError
-from sacroplasty.fluoroscopy import Radiograph, Tissues, View, render
+from sacroplasty.fluoroscopy import Radiograph, Tissues, View, alignment, render
 from sacroplasty.fluoroscopy.alignment import Alignment, Unknown, rigid
 from sacroplasty.fluoroscopy.landmarks import pose_from_landmarks
 from sacroplasty.fluoroscopy.registration import bone_volume, register
 from sacroplasty.fluoroscopy.search import Search, minimised
+from sacroplasty.fluoroscopy.sighting import Sighting, detected, fall_beyond_tip, sighted
 from sacroplasty.fluoroscopy.similarity import Likeness
 from sacroplasty.fluoroscopy.sketch import Sketch
-from sacroplasty.fluoroscopy.tip import Advice, Sighting, detected, deviation, sighted, triangulated
+from sacroplasty.fluoroscopy.tip import Advice, deviation, triangulated
 from sacroplasty.space import Grid, Mask, Volume
 from tests.fluoroscopy.scene import AP, ARM, LEFT_LATERAL, needle, view
 
@@ -134,6 +135,16 @@ def test_the_sketch_of_the_search_shows_what_the_projector_shows(tissues, scale)
         assert np.corrcoef(image.ravel(), exact.ravel())[0, 1] > 0.999
 
 
+def test_a_step_tried_too_far_is_a_machine_still():
+    """Least squares may try a distance below nothing; it must cost much, not end the registration."""
+    scaled = Unknown(scale=True)
+    start = rigid(np.zeros(6), CENTRE)
+    far = alignment.posed(np.array([0, 0, 0, 0, 0, 0, -2.0]), NOMINAL[0], 0, scaled, start, CENTRE)
+    assert far.carm.source_detector_mm > far.carm.source_isocentre_mm
+    near = alignment.posed(np.array([0, 0, 0, 0, 0, 0, -0.05]), NOMINAL[0], 0, scaled, start, CENTRE)
+    assert near.carm.source_detector_mm == pytest.approx(0.95 * FINE.source_detector_mm)
+
+
 @pytest.mark.slow
 def test_a_wrong_source_detector_distance_is_found(tissues):
     """Five per cent off moves a point 30 mm from the middle by 1.5 mm; most of it is found, held back by its prior."""
@@ -175,12 +186,22 @@ def test_tip_from_two_shots_is_found_to_a_millimetre(tissues, auto):
         )
         assert sighting is not None
         sightings.append(sighting)
-    pose = triangulated(sightings)
+    pose = triangulated(sightings, expected=TRUE_NEEDLE)
     error = np.linalg.norm(np.subtract(pose.tip_mm, TRUE_NEEDLE.tip_mm))
-    assert error < 1.0
+    assert error < 0.5
     assert pose.covers(TRUE_NEEDLE.tip_mm)
     assert np.degrees(np.arccos(np.dot(pose.direction, TRUE_NEEDLE.trajectory.direction))) < 1.0
     assert 0.2 < pose.radius_95_mm < 3
+
+
+def test_darkness_reaches_beyond_an_end_seen_obliquely():
+    """None across the beam; the more the needle points along it, the farther, up to the width of its face."""
+    posed = View(ARM.with_pixels(512), *AP, CENTRE)
+    across, oblique, steep = (needle((0.0, 0.0, 0.0), entry) for entry in ((80, 0, 5), (60, 60, 0), (35, 80, 0)))
+    found = [fall_beyond_tip(posed, placed) * posed.carm.isocentre_pixel_mm for placed in (across, oblique, steep)]
+    assert abs(found[0]) < 0.1
+    assert found[0] + 0.1 < found[1] < found[2] < TRUE_NEEDLE.needle.radius_mm
+    assert fall_beyond_tip(posed, needle((0.0, 0.0, 0.0), (0.5, 80.0, 0.0))) == 0.0
 
 
 def test_no_needle_is_no_sighting(tissues):

@@ -16,16 +16,8 @@ from sacroplasty.fluoroscopy.projector import line_integrals
 from sacroplasty.fluoroscopy.radiograph import Exposure, Radiograph, Seen, Visibility, render
 from sacroplasty.fluoroscopy.registration import Registration, bone_volume, register
 from sacroplasty.fluoroscopy.rehearsal import Checkpoint, rehearsal, rehearsal_frames, sheet
-from sacroplasty.fluoroscopy.tip import (
-    Advice,
-    Deviation,
-    NeedlePose,
-    Sighting,
-    detected,
-    deviation,
-    sighted,
-    triangulated,
-)
+from sacroplasty.fluoroscopy.sighting import Sighting, detected, sighted
+from sacroplasty.fluoroscopy.tip import Advice, Deviation, NeedlePose, deviation, triangulated
 from sacroplasty.fluoroscopy.view import PatientPosition, View, angles_of, console_angles, view_from_console
 from sacroplasty.fluoroscopy.views import PlannedView, bounding_views, planned_views, views_for
 from sacroplasty.fluoroscopy.visibility import Stage, contours, judged, landmark_findings

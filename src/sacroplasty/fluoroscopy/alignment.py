@@ -30,6 +30,8 @@ Features = npt.NDArray[np.float32]
 # the features times what the fit leaves over is a pull on the gradient, 0.2 mm of it at steps ten times these.
 _STEP = np.array([0.015, 0.015, 0.015, 0.025, 0.025, 0.025])
 _SCALE_STEP = 0.0002
+# The detector is never sought nearer than this, as a share of the source's distance from the isocentre.
+_NEAREST_DETECTOR = 1.05
 # A step shorter than this, in degrees, mm or a share of 1/50, ends the descent.
 _SHORTEST = 0.01
 
@@ -59,7 +61,9 @@ def posed(p: Vector, view: View, n: int, unknown: Unknown, start: Transform, cen
     """The n-th shot's view under parameters."""
     rig = rigid(p[:6], centre) @ start
     if unknown.scale:
-        distance = float(view.carm.source_detector_mm * (1.0 + p[6]))
+        # A step tried too far must still be a machine: its cost then tells that it was too far.
+        nearest = _NEAREST_DETECTOR * view.carm.source_isocentre_mm
+        distance = max(float(view.carm.source_detector_mm * (1.0 + p[6])), nearest)
         view = view.with_(carm=replace(view.carm, source_detector_mm=distance))
     if unknown.poses and n:
         first = 6 * n + unknown.scale

@@ -23,7 +23,7 @@ from sacroplasty.space import Volume, readonly
 # Scatter varies slowly: it is blurred on a detector binned by this factor.
 _SCATTER_BINNING = 8
 # Attenuation at which the scatter-to-primary ratio is quoted: about 25 cm of soft tissue.
-_PELVIS_ATTENUATION = 5.0
+PELVIS_ATTENUATION = 5.0
 # Voltages that a brightness control steps through.
 _TUBE_KVP = (60.0, 70.0, 80.0, 90.0, 100.0, 110.0)
 # Below this the logarithm of a signal is noise; what the collimator's leaves cover holds this.
@@ -227,7 +227,7 @@ def _scattered(primary: Image) -> Image:
     Convolution model: a column of tissue scatters in proportion to what it lets through and to its attenuation.
     """
     n = min(_SCATTER_BINNING, *primary.shape)
-    made = primary * -np.log(np.maximum(primary, np.float32(DARKEST))) / np.float32(_PELVIS_ATTENUATION)
+    made = primary * -np.log(np.maximum(primary, np.float32(DARKEST))) / np.float32(PELVIS_ATTENUATION)
     rows, columns = (size // n * n for size in primary.shape)
     small = made[:rows, :columns].reshape(rows // n, n, columns // n, n).mean(axis=(1, 3))
     spread = ndimage.gaussian_filter(small, min(small.shape) / 10, mode="nearest")

@@ -136,7 +136,7 @@ def register(
         views,
         rigid(fit.p[:6], centre) @ begin,
         centre,
-        _covariance(fine, fit, calibrated),
+        _covariance(fine, fit),
         fine.mismatch(fit.p),
         agreement >= value("assumptions.registration_least_agreement"),
         tried,
@@ -154,10 +154,8 @@ def _searched(levels: Sequence[Alignment], spread: Vector, seed: int) -> tuple[f
     return middle.agreement(p), p
 
 
-def _covariance(alignment: Alignment, fit: Fit, calibrated: bool) -> npt.NDArray[np.float64]:
+def _covariance(alignment: Alignment, fit: Fit) -> npt.NDArray[np.float64]:
     """(6, 6) of the pose: the fit's own, plus what shots contain and no CT explains (soft tissue, gas, metal)."""
     found = covariance(alignment, fit)[:6, :6]
     angle, shift = (value(f"assumptions.registration_systematic_{part}") for part in ("angle", "shift"))
-    if not calibrated:
-        shift = float(np.hypot(shift, value("assumptions.registration_uncalibrated_shift")))
     return np.asarray(found + np.diag([angle**2] * 3 + [shift**2] * 3))

@@ -23,6 +23,8 @@ from sacroplasty.space import Volume
 
 # A checkpoint of its own must lie this far from the others.
 _APART_MM = 4.0
+# Foramina farther than this from the target are not outlined: their labels would cover what is near.
+_OUTLINED_MM = 45.0
 
 
 @dataclass(frozen=True)
@@ -163,17 +165,24 @@ def rehearsal_frames(
     *,
     seed: int = 0,
 ) -> tuple[tuple[Display, ...], ...]:
-    """Displays of every checkpoint (outer) in every view (inner): the sequence. Outlines are laid over all of them."""
+    """Displays of every checkpoint (outer) in every view (inner): the sequence.
+
+    Over all of them lie the outlines of canal and ventral cortex and of the foramina of the levels near the target.
+    """
     tissues = ct if isinstance(ct, Tissues) else Tissues.of(ct)
+    tip = np.asarray(placed.tip_mm)
+    known = [f for f in anatomy.foramina if f.state.known]
+    levels = {f.level for f in known if np.linalg.norm(np.asarray(f.centre_mm) - tip) < _OUTLINED_MM}
     frames = []
     for n, stop in enumerate(checkpoints):
         shown = (
             replace(placed, trajectory=placed.trajectory.moved(target_mm=stop.tip_mm)) if stop.depth_mm >= 1 else None
         )
         row = []
+        caption = f"{stop.name}, {stop.depth_mm:.0f} mm deep"
         for m, view in enumerate(views):
             shot = render(tissues, view, [] if shown is None else [shown], seed=seed + n * len(views) + m)
-            row.append(displayed(shot, contours(anatomy, view), caption=f"{stop.name}, {stop.depth_mm:.0f} mm deep"))
+            row.append(displayed(shot, contours(anatomy, view, levels=sorted(levels)), caption=caption))
         frames.append(tuple(row))
     return tuple(frames)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +29,6 @@ from sacroplasty.space import Points, Volume
 
 # A view must hold its worth when the machine stands a little off.
 ROBUST_DEG = 3.0
-_TILT_STEP_DEG = 5.0
 
 
 @dataclass(frozen=True)
@@ -215,36 +215,37 @@ def _behind(scene: _Scene, secondary_deg: float, name: str) -> View:
 
 
 def foramina_tilt(
-    stage: Stage, level: Level, view_at: Callable[[float], View], tilts_deg: Sequence[float]
+    stage: Stage, level: Level, view_at: Callable[[float], View], lowest_deg: float, highest_deg: float
 ) -> tuple[float, float]:
     """The tilt, to a degree, at which the anterior foramina of a level stand out most, worst within ± 3 degrees, and
     how far they do there on average. Where no anterior foramen is known, the posterior ones count.
 
-    view_at: the view of a tilt. tilts_deg: rising; between them the score is interpolated. PlanError where the level
-    has no known foramen.
+    view_at: the view of a tilt. lowest_deg, highest_deg: tilts that are tried. Every third degree is scored, then every
+    degree about the best. PlanError where the level has no known foramen.
     """
     targets = stage.named([level.value, "anterior foramen"]) or stage.named([level.value, "foramen"])
     if not targets:
         raise PlanError(f"No foramen of {level} is known", remedy="Segment the foramina or choose another level")
 
+    @cache
     def score(tilt: float) -> float:
         return float(np.mean([v.detectability for v in judged(stage, view_at(tilt), targets)]))
 
-    scores = [score(t) for t in tilts_deg]
-    fine = np.arange(tilts_deg[0], tilts_deg[-1] + 0.5)
-    near = [np.interp(fine + off, tilts_deg, scores) for off in (-ROBUST_DEG, 0.0, ROBUST_DEG)]
-    best = float(fine[int(np.argmax(np.min(near, axis=0)))])
+    def worst(tilt: float) -> float:
+        return min(score(tilt + off) for off in (0.0, -ROBUST_DEG, ROBUST_DEG))
+
+    best = max((float(t) for t in np.arange(lowest_deg, highest_deg + 1e-6, ROBUST_DEG)), key=worst)
+    near = [t for t in best + np.arange(1 - ROBUST_DEG, ROBUST_DEG) if lowest_deg <= t <= highest_deg]
+    best = max((float(t) for t in near), key=worst)
     return best, score(best)
 
 
 def _foramina_view(scene: _Scene, level: Level) -> PlannedView:
     name = f"AP ({level} foramina)"
     low, high = value("assumptions.foramina_tilt_lowest"), value("assumptions.foramina_tilt_highest")
-    tilts = np.arange(low, high + 0.1, _TILT_STEP_DEG)
-    possible = [t for t in tilts if reach(_behind(scene, t, name), scene.skin).possible]
-    tilt, score = foramina_tilt(
-        scene.stage, level, lambda t: _behind(scene, t, name), [float(t) for t in (possible or tilts)]
-    )
+    tilts = np.arange(low, high + 0.1, ROBUST_DEG)
+    possible = [float(t) for t in tilts if reach(_behind(scene, t, name), scene.skin).possible] or [low, high]
+    tilt, score = foramina_tilt(scene.stage, level, lambda t: _behind(scene, t, name), possible[0], possible[-1])
     extra = {"foramina_detectability": score, "tilt_deg": tilt}
     return _finished(scene, _behind(scene, tilt, name), f"{level} foramina best seen", extra)
 

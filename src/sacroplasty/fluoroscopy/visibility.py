@@ -1,8 +1,8 @@
 """What can be seen in a view: foramina, canal walls and ventral cortex against the clutter of everything else.
 
-A structure is what it adds to or takes from the line integrals: its edges are the pattern an observer looks for. It is
-seen where the image answers that pattern at the structure's own place more than at places around it, noise included
-(a matched filter on edges, which is how a foramen is told: by its rim, not by a brighter patch).
+A foramen is seen by its rim (`rim.py`): where the image is darker outside its opening's outline than inside, more than
+at places around. A wall or cortex is what it adds to the line integrals: its edges are the pattern that is looked for,
+and it is seen where the image answers them at its own place more than around (a matched filter on edges). Noise counts.
 """
 
 from __future__ import annotations
@@ -11,43 +11,44 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
-from sacroplasty.anatomy import Anatomy, Foramen
+from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import value
 from sacroplasty.fluoroscopy.display import Contour
 from sacroplasty.fluoroscopy.material import ENERGIES_KEV, attenuation_per_mm, mass_attenuation_cm2_g
 from sacroplasty.fluoroscopy.packed import PackedVolume
 from sacroplasty.fluoroscopy.projector import Image, line_integrals
 from sacroplasty.fluoroscopy.radiograph import Radiograph, Seen, Visibility
+from sacroplasty.fluoroscopy.rim import FARTHEST_MM, NEAREST_MM, foramen_rim, rim_stands_out
+from sacroplasty.fluoroscopy.similarity import binned
 from sacroplasty.fluoroscopy.view import View
 from sacroplasty.plan import Finding, Level, Severity
-from sacroplasty.space import Mask, Points, Volume
+from sacroplasty.space import Grid, Mask, Points, Volume
 
-# Detectors used to judge a view: 0.75 mm at the isocentre of a mobile machine, the width of a rim.
-JUDGING_PIXELS = 256
+# Detector used to judge a view: 0.4 mm at the isocentre of a mobile machine for rims, twice that for broader edges.
+JUDGING_PIXELS = 512
 # Sizes of edges, mm at the isocentre: noise blurs out below the first, slow shades drop out above the second.
 _FINE_MM, _SLOW_MM = 0.8, 3.0
-# Where the pattern is looked for besides its own place, mm: as far as a mistake is made, short of the next level.
-_NEAREST_MM, _FARTHEST_MM = 8.0, 22.0
 # Places where the pattern still answers itself by this share are its own: a cortex moved along itself.
 _SAME = 0.3
 _ENERGY_KEV = 60.0
 # Below this inside the body is gas. It moves between scan and procedure, so no view is chosen by it.
 _GAS_HU = -200
+_SKIN_MM = 6.0
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A structure to be seen: the size of the change of attenuation in 1/mm it makes, on its own small grid.
+    """A structure to be seen: bone with what it adds to attenuation (1/mm), on its own small grid, or a foramen.
 
-    `adds` is True for bone, False for an opening in it.
+    `points_mm` (n, 3) are the bone's voxels or the closed outline of the foramen's opening, which has no `packed`.
     """
 
     name: str
-    packed: PackedVolume
     points_mm: Points
-    adds: bool
+    packed: PackedVolume | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +60,14 @@ class Stage:
 
     @staticmethod
     def of(ct: Volume, anatomy: Anatomy) -> Stage:
-        """The CT on the anatomy's grid at about 1.5 mm; every known foramen, the canal's walls, the ventral cortex."""
-        grid = anatomy.labels.grid
-        grid = grid.resized(max(1.5, max(grid.spacing_mm)))
+        """The CT at about 1.5 mm, all of it; every known foramen, the canal's walls, the ventral cortex."""
+        grid = ct.grid.resized(max(1.5, max(anatomy.labels.grid.spacing_mm)))
         whole = attenuation_per_mm(without_gas(ct.resampled(grid), anatomy.body), _ENERGY_KEV)
         bone = _bone_level(whole, anatomy)
-        targets = [_target(f.name, _tunnel_near(anatomy, f), bone, False) for f in anatomy.foramina if f.state.known]
-        targets += [_target(name, wall, bone, True) for name, wall in _canal_walls(anatomy)]
-        targets.append(_target("ventral cortex", _ventral_shell(anatomy), bone, True))
-        return Stage(PackedVolume.of(whole), tuple(t for t in targets if t is not None))
+        targets = [Target(f.name, foramen_rim(f)) for f in anatomy.foramina if f.state.known]
+        parts = [*_canal_walls(anatomy), ("ventral cortex", _ventral_shell(anatomy))]
+        targets += [_bone_target(name, mask, bone) for name, mask in parts if not mask.is_empty()]
+        return Stage(PackedVolume.of(whole), tuple(targets))
 
     def named(self, words: Iterable[str]) -> tuple[Target, ...]:
         """Targets whose name holds every word."""
@@ -83,30 +83,10 @@ def _bone_level(whole: Volume, anatomy: Anatomy) -> float:
     return max(float(np.mean(values)) - float(soft), 1e-4)
 
 
-def _target(name: str, mask: Mask, change: float, adds: bool) -> Target | None:
-    if mask.is_empty():
-        return None
-    box = mask.grid.box_around(mask.points_mm(), 2.0)
-    part = mask.cropped(box)
+def _bone_target(name: str, mask: Mask, change: float) -> Target:
+    part = mask.cropped(mask.grid.box_around(mask.points_mm(), 2.0))
     density = Volume(part.array.astype(np.float32) * np.float32(change), part.grid, "1/mm")
-    return Target(name, PackedVolume.of(density), part.points_mm(), adds)
-
-
-def _tunnel_near(anatomy: Anatomy, foramen: Foramen) -> Mask:
-    """The part of the root tunnels (and what lies in the opening) that belongs to one foramen."""
-    labels = anatomy.labels
-    reach = foramen.radius_mm + value("assumptions.foramen_tunnel_depth")
-    box = labels.grid.box_around([foramen.centre_mm], reach + 2)
-    part = labels.cropped(box)
-    offset = part.grid.centres_mm() - np.asarray(foramen.centre_mm)
-    along = offset @ np.asarray(foramen.axis)
-    across = np.linalg.norm(offset - along[..., None] * np.asarray(foramen.axis), axis=-1)
-    tunnel = part.values.get("root_tunnel", -1)
-    near = (across < foramen.radius_mm + 2) & (along < 2) & (along > -value("assumptions.foramen_tunnel_depth"))
-    inside = near & (part.array == tunnel)
-    if not inside.any():  # labels without tunnels: the opening itself, as a cylinder
-        inside = near & (across < foramen.radius_mm)
-    return Mask(inside, part.grid)
+    return Target(name, part.points_mm(), PackedVolume.of(density))
 
 
 def _canal_walls(anatomy: Anatomy) -> list[tuple[str, Mask]]:
@@ -156,15 +136,30 @@ def _ventral_shell(anatomy: Anatomy) -> Mask:
 
 
 def without_gas(ct: Volume, body: Mask) -> Volume:
-    """A CT in HU whose gas inside the body is water; near the skin it is left as it is."""
-    place = np.rint(body.grid.voxel_from_patient.points(ct.grid.centres_mm().reshape(-1, 3))).astype(np.int64)
-    inner = ndimage.binary_erosion(body.array, iterations=max(1, round(6.0 / max(body.grid.spacing_mm))))
-    within = ((place >= 0) & (place < body.array.shape)).all(axis=1)
-    inside = np.zeros(len(place), dtype=np.bool_)
-    inside[within] = inner[tuple(place[within].T)]
-    array = np.array(ct.array)
-    array[inside.reshape(array.shape) & (array < _GAS_HU)] = 0
-    return Volume(array, ct.grid)
+    """A CT in HU whose gas inside the body is water; near the skin it is left as it is.
+
+    Where the body's mask ends short of the CT, gas is air that tissue encloses in its axial slice.
+    """
+    air = np.asarray(ct.array) < _GAS_HU
+    depth = max(1, round(_SKIN_MM / max(body.grid.spacing_mm)))
+    inner = Mask(ndimage.binary_erosion(body.array, iterations=depth, border_value=1), body.grid)
+    known = Mask(np.ones(body.grid.shape, dtype=np.bool_), body.grid)
+    inside = np.where(known.resampled(ct.grid).array, inner.resampled(ct.grid).array, _enclosed(air, ct.grid))
+    return Volume(np.where(inside & air, ct.array.dtype.type(0), ct.array), ct.grid)
+
+
+def _enclosed(air: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.bool_]:
+    """Air (i, j, k) that has no way to the image's edge within its axial slice."""
+    axial = int(np.argmax(np.abs(grid.patient_from_voxel.vectors(np.eye(3))[:, 2]) / grid.spacing_mm))
+    slices = np.moveaxis(air, axial, 0)
+    within = np.zeros((3, 3, 3), dtype=np.bool_)
+    within[1] = ndimage.generate_binary_structure(2, 1)
+    pockets, count = ndimage.label(slices, structure=within)
+    open_pockets = np.zeros(count + 1, dtype=np.bool_)
+    for edge in (pockets[:, 0], pockets[:, -1], pockets[:, :, 0], pockets[:, :, -1]):
+        open_pockets[edge] = True
+    open_pockets[0] = True
+    return np.moveaxis(~open_pockets[pockets], 0, axial)
 
 
 def _banded(image: Image, pixel_mm: float) -> Image:
@@ -177,11 +172,11 @@ class _Scenery:
 
     def __init__(self, image: Image, pixel_mm: float, noise: float) -> None:
         self.pixel_mm, self.noise = pixel_mm, noise
-        self.shape = [fft.next_fast_len(n + int(_FARTHEST_MM / pixel_mm) + 1, real=True) for n in image.shape]
+        self.shape = [fft.next_fast_len(n + int(FARTHEST_MM / pixel_mm) + 1, real=True) for n in image.shape]
         self.edges = fft.rfft2(_banded(image, pixel_mm), self.shape)
         away = [fft.fftfreq(n, 1 / (n * pixel_mm)) for n in self.shape]
         distance = np.hypot(away[0][:, None], away[1][None, :])
-        self.around = (distance > _NEAREST_MM) & (distance < _FARTHEST_MM)
+        self.around = (distance > NEAREST_MM) & (distance < FARTHEST_MM)
 
     def stands_out(self, change: Image) -> float:
         """By how many standard deviations of the answers around the pattern is answered more at its own place."""
@@ -198,23 +193,33 @@ class _Scenery:
 
 def judged(stage: Stage, view: View, targets: Sequence[Target] | None = None) -> tuple[Visibility, ...]:
     """How well each structure can be seen in a view."""
-    small = view.with_(carm=view.carm.with_pixels(JUDGING_PIXELS))
-    pixel = small.carm.isocentre_pixel_mm
+    fine = view.with_(carm=view.carm.with_pixels(JUDGING_PIXELS))
+    coarse = fine.with_(carm=fine.carm.binned(2))
+    pixel = fine.carm.isocentre_pixel_mm
     noise = value("assumptions.fluoroscopy_quanta_per_pixel") ** -0.5 * view.carm.isocentre_pixel_mm / pixel
-    scenery = _Scenery(line_integrals(stage.whole, small, 1.0), pixel, noise)
-    return tuple(_judged_one(target, scenery, small) for target in targets or stage.targets)
+    image = line_integrals(stage.whole, fine, 1.0)
+    wanted = stage.targets if targets is None else targets
+    bones = any(t.packed is not None for t in wanted)
+    scenery = _Scenery(binned(image, 2), 2 * pixel, noise / 2) if bones else None
+    found = []
+    for target in wanted:
+        strength = 0.0
+        if not view.sees(target.points_mm).mean() > 0.8:
+            found.append(Visibility(target.name, strength, Seen.NOT_SEEN))
+            continue
+        if target.packed is None:
+            outline = fine.detector_from_patient.points(target.points_mm)
+            strength = max(0.0, rim_stands_out(image, outline, pixel, noise))
+        elif scenery is not None:
+            strength = scenery.stands_out(line_integrals(target.packed, coarse, 1.0))
+        found.append(Visibility(target.name, strength, _grade(strength)))
+    return tuple(found)
 
 
-def _judged_one(target: Target, scenery: _Scenery, view: View) -> Visibility:
-    if not view.sees(target.points_mm).mean() > 0.8:
-        return Visibility(target.name, 0.0, Seen.NOT_SEEN)
-    change = line_integrals(target.packed, view, 1.0)
-    found = scenery.stands_out(change if target.adds else -change)
-    if found >= value("assumptions.visibility_seen"):
-        seen = Seen.SEEN
-    else:
-        seen = Seen.FAINT if found >= value("assumptions.visibility_faint") else Seen.NOT_SEEN
-    return Visibility(target.name, found, seen)
+def _grade(strength: float) -> Seen:
+    if strength >= value("assumptions.visibility_seen"):
+        return Seen.SEEN
+    return Seen.FAINT if strength >= value("assumptions.visibility_faint") else Seen.NOT_SEEN
 
 
 _COLOURS = {Seen.SEEN: (90, 255, 90), Seen.FAINT: (255, 200, 60), Seen.NOT_SEEN: (255, 90, 90)}
@@ -246,17 +251,6 @@ def contours(
         colour = _COLOURS[known[name]] if name in known else (255, 255, 255)
         drawn.append(Contour(view.detector_from_patient.points(line), colour, name, dashed=name == "sacral canal"))
     return tuple(drawn)
-
-
-def foramen_rim(foramen: Foramen, count: int = 33) -> Points:
-    """Closed outline (count, 3) of a foramen's opening, LPS mm: width across the patient, height along the sacrum."""
-    axis = np.asarray(foramen.axis) / np.linalg.norm(foramen.axis)
-    across = np.array([1.0, 0.0, 0.0]) - axis[0] * axis
-    across /= np.linalg.norm(across)
-    along = np.cross(axis, across)
-    turn = np.linspace(0, 2 * np.pi, count)[:, None]
-    ring = np.cos(turn) * across * foramen.width_mm / 2 + np.sin(turn) * along * foramen.height_mm / 2
-    return np.asarray(np.asarray(foramen.centre_mm) + ring)
 
 
 def landmark_findings(shots: Sequence[Radiograph]) -> tuple[Finding, ...]:

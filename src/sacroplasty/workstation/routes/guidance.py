@@ -15,7 +15,7 @@ from sacroplasty.approach import evaluate_path
 from sacroplasty.case import encode
 from sacroplasty.errors import InputError
 from sacroplasty.fluoroscopy import PROFILES, NeedlePose, Registration, deviation, displayed, sighted, triangulated
-from sacroplasty.fluoroscopy.visibility import foramen_rim
+from sacroplasty.fluoroscopy.rim import foramen_rim
 from sacroplasty.plan import NeedlePlan, Plan, Trajectory, as_point
 from sacroplasty.workstation import guiding
 from sacroplasty.workstation.casebook import digest_of
@@ -215,8 +215,8 @@ def tip(here: Here, case: CaseId, session: SessionId, body: TipBody) -> dict[str
         if not ((uv >= 0) & (uv <= last)).all():
             raise InputError("A click lies outside its shot", got=f"shot {click.shot}")
         sightings.append(replace(sighted(one, uv[0], uv[1]), view=found.views[click.shot - 1]))
-    pose = triangulated(sightings, found)
     plan = plan_of_rank(here, case, body.plan)
+    pose = triangulated(sightings, found, expected=plan.first)
     answer = {**_judged(here, case, pose, plan, found), "shots": [click.shot for click in body.clicks]}
     answer["sightings"] = [
         {"shot": click.shot, "tip": guiding.frame_of(one.view).points(one.tip).tolist(),

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 
 from sacroplasty.anatomy import Foramen
 from sacroplasty.case import decode
-from sacroplasty.fluoroscopy.visibility import foramen_rim
+from sacroplasty.fluoroscopy.rim import foramen_rim
 from sacroplasty.workstation.casebook import revision_of, stored_json
 from sacroplasty.workstation.station import CaseId, Here, etag
 

@@ -28,7 +28,7 @@ from sacroplasty.fluoroscopy import (
 )
 from sacroplasty.fluoroscopy.display import NOTICE, NOTICE_REAL, is_mirrored, letters, toned
 from sacroplasty.fluoroscopy.projector import STEP_MM
-from sacroplasty.fluoroscopy.visibility import foramen_rim
+from sacroplasty.fluoroscopy.rim import foramen_rim
 from sacroplasty.plan import Needle, NeedlePlan, Point, Trajectory
 from sacroplasty.space import Points, Volume
 from sacroplasty.workstation.casebook import stored_json
