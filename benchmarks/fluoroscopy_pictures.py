@@ -52,7 +52,7 @@ CASES = {
         ((-18, 123, -765, 6), Approach.INTERPEDICULAR, 2.0),
     ),
 }
-PIXELS, ACROSS = 256, 5
+PIXELS, ACROSS, TILE = 256, 5, 280
 
 
 def drawn_cement(tip_mm, volume_ml: float) -> Volume:
@@ -77,12 +77,12 @@ def pictures_of(ct, anatomy, tissues, ball, approach, cement_ml) -> list[np.ndar
         if not planned.reach.possible:
             words += f"; {planned.reach.reason}"
         drawn = contours(anatomy, planned.view, planned.visibility, [plan.target_level])
-        shown.append(displayed(shot, drawn, caption=words, scale=1).rgb)
+        shown.append(displayed(shot, drawn, caption=words, scale=2).rgb)
         print(planned.view.name, planned.view.angles_label, words)
     cement = drawn_cement(plan.first.tip_mm, cement_ml)
     for planned in [p for p in found if p.view.name.startswith(("AP (S1", "true"))]:
         shot = render(tissues, planned.view, cement=cement, seed=90)
-        shown.append(displayed(shot, caption=f"{cement_ml:.0f} mL of cement, drawn", scale=1).rgb)
+        shown.append(displayed(shot, caption=f"{cement_ml:.0f} mL of cement, drawn", scale=2).rgb)
     return shown
 
 
@@ -118,8 +118,8 @@ def main() -> None:
         shown += pictures_of(ct, anatomy, tissues, *case)
     shown += [np.zeros_like(shown[0])] * (-len(shown) % ACROSS)
     rows = [np.concatenate(shown[n : n + ACROSS], axis=1) for n in range(0, len(shown), ACROSS)]
-    picture = Image.fromarray(np.concatenate(rows))
-    picture.quantize(192).save(PICTURES / f"fluoroscopy_{name}.png", optimize=True)
+    picture = Image.fromarray(np.concatenate(rows)).resize((TILE * ACROSS, TILE * len(rows)), Image.Resampling.LANCZOS)
+    picture.quantize(128).save(PICTURES / f"fluoroscopy_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
