@@ -10,7 +10,7 @@ from sacroplasty.errors import InputError
 from sacroplasty.lesion import LesionKind, PatientFacts, find_lesions
 from sacroplasty.lesion.reference import age_range_hu
 from sacroplasty.plan import Level
-from sacroplasty.space import Volume
+from sacroplasty.space import Grid, Volume
 from sacroplasty.workflow import stage
 from sacroplasty.workflow.parameters import LesionParameters
 from tests.lesion.toy import ball, with_values
@@ -97,3 +97,24 @@ def test_a_case_is_searched_with_its_patients_age(loaf):
     assert search(young, LesionParameters(), lambda *_: None)[0].main_level is Level.S1
     with pytest.raises(InputError, match="No lesion stands out"):
         search(old, LesionParameters(), lambda *_: None)
+
+
+def in_thick_slices(ct, thickness_mm):
+    """The CT averaged along the patient's axis, as a scanner with so thick slices would show it."""
+    count = int(ct.grid.shape[2] * ct.grid.spacing_mm[2] // thickness_mm)
+    step = round(thickness_mm / ct.grid.spacing_mm[2])
+    affine = ct.grid.affine_lps.copy()
+    affine[:, 3] += affine[:, 2] * (step - 1) / 2
+    affine[:, 2] *= step
+    array = np.asarray(ct.array)[:, :, : count * step].reshape(*ct.grid.shape[:2], count, step).mean(axis=3)
+    grid = Grid.from_affine(array.shape, affine, ct.grid.frame_of_reference_uid)
+    return Volume(array.astype(np.float32), grid)
+
+
+def test_a_lesion_under_the_endplate_is_proposed_whole_in_thick_slices(loaf):
+    ct, anatomy = loaf
+    assert find_lesions(in_thick_slices(ct, 5.0), anatomy) == ()
+    mask = ball(anatomy, (30.0, 15.0, -6.0), 6.0)
+    spotted = with_values(ct, mask.array & (anatomy.labels.array == 1), 420.0)
+    (thin,), (thick,) = find_lesions(spotted, anatomy), find_lesions(in_thick_slices(spotted, 5.0), anatomy)
+    assert thick.volume_ml == pytest.approx(thin.volume_ml, rel=0.1)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from sacroplasty.anatomy import Anatomy
 from sacroplasty.evidence import value
-from sacroplasty.lesion.density import MAD_TO_SD
+from sacroplasty.lesion.density import FEW_VOXELS, MAD_TO_SD
 from sacroplasty.lesion.extent import lesions_in
 from sacroplasty.lesion.growth import averaged, opened
 from sacroplasty.lesion.lesion import Lesion
@@ -57,14 +57,23 @@ def _unlike(region: Region, reference: Reference) -> Bools:
             continue
         measure = averaged(region.hu - reference.expected_hu, here, region.spacing_mm, SIGMA_MM)
         sound = here & (off == 0) if (here & (off == 0)).any() else here
-        spread = MAD_TO_SD * float(np.median(np.abs(measure[sound])))
+        spread = _spread(measure, sound, reference.deep)
         beside = measure - _mirrored(region, measure, here)
         for sign, alone in ((-1, "assumptions.candidate_dark_sd"), (1, "assumptions.candidate_sd")):
-            strong = max(value(alone) * spread, weak)
-            one_sided = (sign * measure > weak) & (sign * beside > max(weak, spread))
+            strong = np.maximum(value(alone) * spread, weak)
+            one_sided = (sign * measure > weak) & (sign * beside > np.maximum(weak, spread))
             result |= here & ((sign * measure > strong) | one_sided | ((off == sign) & (sign * measure > weak)))
     mean = averaged(region.hu, reference.part > 0, region.spacing_mm, SIGMA_MM)
     return result & (mean > value("assumptions.fat_below_hu"))
+
+
+def _spread(measure: npt.NDArray[np.float32], sound: Bools, deep: Bools) -> npt.NDArray[np.float32]:
+    """Scatter of sound marrow at every voxel: deep and, where thick slices blur cortex into it, shallow apart."""
+    result = np.zeros(measure.shape, np.float32)
+    for zone in (deep, ~deep):
+        like = sound & zone if np.count_nonzero(sound & zone) >= FEW_VOXELS else sound
+        result[zone] = MAD_TO_SD * np.median(np.abs(measure[like]))
+    return result
 
 
 def _mirrored(region: Region, measure: npt.NDArray[np.float32], here: Bools) -> npt.NDArray[np.float32]:

@@ -17,8 +17,10 @@ from sacroplasty.plan import Finding, Level, Severity
 # So far from the midline is a level's body; the steps within it.
 BODY_MM = 15.0
 BODY_STEPS = round(BODY_MM / ACROSS_MM)
-# Compact bone blurs this far in, in steps: marrow is compared with marrow of the same depth.
-DEPTH_EDGES_MM = (3.0, 4.0, 5.5, 8.0)
+# Between cortex and marrow as thick slices show them: so deep below what a slice averages with the outside.
+CLEAR_MM = 1.0
+# Compact bone blurs this far in, in steps: marrow is compared with marrow of the same clear depth.
+DEPTH_EDGES_MM = (CLEAR_MM, 2.0, MARROW_DEPTH_MM, 4.0, 5.5, 8.0)
 # Levels whose bodies are large enough to be judged as a whole.
 JUDGED = (Level.S1, Level.S2, Level.S3)
 
@@ -29,12 +31,14 @@ Floats = npt.NDArray[np.float64]
 class Reference:
     """Marrow HU expected of every voxel (i, j, k), the part of the bone that each is in, and remarks.
 
-    `part` is 0 outside marrow, 1 before the canal's ventral wall (bodies and alae), 2 behind it. `off` says of
-    every level whether as a whole it is too dark (-1) or too dense (1) for the other levels or the age, else 0.
+    `part` is 0 outside marrow, 1 before the canal's ventral wall (bodies and alae), 2 behind it. `deep` is what no
+    thick slice averages with cortex; only there is a level's own density read. `off` says of every level whether as a
+    whole it is too dark (-1) or too dense (1) for the other levels or the age, else 0.
     """
 
     expected_hu: npt.NDArray[np.float32]
     part: npt.NDArray[np.uint8]
+    deep: Bools
     off: npt.NDArray[np.int8]
     findings: tuple[Finding, ...]
 
@@ -65,23 +69,26 @@ def reference_of(region: Region, age_years: float | None = None) -> Reference:
     the patient's age is set aside, and what the others show is expected of it. Behind the canal: both sides together.
     """
     hu = region.smooth_hu
-    marrow = (region.clear_depth_mm >= MARROW_DEPTH_MM) & (region.hu > -1000) & (region.level_index >= 0)
+    clear = region.clear_depth_mm
+    inner = (region.depth_mm >= MARROW_DEPTH_MM) & (clear >= CLEAR_MM)
+    marrow = inner & (region.hu > -1000) & (region.level_index >= 0)
+    deep = clear >= MARROW_DEPTH_MM
     part = np.where(marrow, np.where(region.behind_body, 2, 1), 0).astype(np.uint8)
     expected = np.full(hu.shape, np.float32(np.median(hu[marrow]) if marrow.any() else value("assumptions.marrow_hu")))
     front, behind = part == 1, part == 2
     off = np.zeros(len(region.anatomy.levels), np.int8)
     findings: tuple[Finding, ...] = ()
     if np.count_nonzero(front) >= FEW_VOXELS:
-        bodies = _agreed(region, _bodies(region, hu, front), age_years)
+        bodies = _agreed(region, _bodies(region, hu, front & deep), age_years)
         off, findings = _levels_off(region, bodies, age_years)
-        table = _levels_table(region, _medians(region, hu, front), bodies, off, age_years)
+        table = _levels_table(region, _medians(region, hu, front & deep), bodies, off, age_years)
         _fill(expected, region, front, table)
     if np.count_nonzero(behind) >= FEW_VOXELS:
         expected[behind] = np.median(hu[behind])
         sides = _medians(region, hu, behind)
         _fill(expected, region, behind, _chosen(sides, np.broadcast_to(_median(_pooled(sides)), sides[:, 0].shape)))
     _by_depth(expected, region, hu, part)
-    return Reference(expected, part, off, findings)
+    return Reference(expected, part, deep, off, findings)
 
 
 def _levels_table(
