@@ -17,8 +17,6 @@ from sacroplasty.space import LabelMap, Points, Volume
 
 # Share of a bone's vertices on an edge: below the first nothing is sure, above the second everything.
 UNSURE_SHARE, SURE_SHARE = 0.45, 0.7
-# Disc contrast (HU) below which L5 is a guess, and above which it is sure.
-FAINT_DISC_HU, CLEAR_DISC_HU = 20.0, 70.0
 # Marrow above muscle (HU): at the first only the cortex shows the bone, at the second all of it does.
 FATTY_MARROW_HU, DENSE_MARROW_HU = -60.0, 30.0
 # Score of the fitted sacrum (0.04 in porous bone at 5 mm, 0.09 in porous bone at 1 mm, 0.1 to 0.5 elsewhere), and its
@@ -81,8 +79,7 @@ def bone_confidences(
         porous = 0.5 + 0.5 * _ramp(signs.marrow_contrast_hu, FATTY_MARROW_HU, DENSE_MARROW_HU)
         confidences[name] = porous * _ramp(agreement, UNSURE_SHARE, SURE_SHARE)
     confidences["sacrum"] *= signs.level * signs.border
-    contrast = [disc.contrast_hu if disc else 0.0 for disc in discs]
-    sure = [_ramp(c, FAINT_DISC_HU, CLEAR_DISC_HU) for c in contrast]
+    sure = [disc.clearness if disc else 0.0 for disc in discs]
     confidences["l5"] = 0.9 * min(*sure, _ramp(signs.l5_filled, HOLLOW_L5, WHOLE_L5)) * confidences["sacrum"]
     confidences["l4"] = 0.9 * sure[1] * confidences["sacrum"]
     confidences["disc_l5_s1"] = 0.9 * sure[0] * confidences["sacrum"]

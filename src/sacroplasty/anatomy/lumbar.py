@@ -20,13 +20,15 @@ LUMBOSACRAL_MM = np.arange(0.0, 14.1, 1.0)
 LUMBAR_MM = np.arange(26.0, 46.1, 1.0)
 TILTS_DEG = np.arange(-18.0, 18.1, 6.0)
 SIDEWAYS_DEG = np.arange(-10.0, 10.1, 5.0)
+# Contrast below which a disc is a guess, and above which it is sure.
+FAINT_DISC_HU, CLEAR_DISC_HU = 20.0, 70.0
 
 
 @dataclass(frozen=True, eq=False)
 class Disc:
     """An intervertebral disc: centre (3,) and upward unit normal (3,) in LPS mm.
 
-    contrast_hu: how much darker than its endplates it is; below about 40 it is a guess. level_hu: its own brightness;
+    contrast_hu: how much darker than its endplates it is. level_hu: its own brightness;
     half_height_mm: from the middle to the nearer endplate's brightest plane.
     """
 
@@ -35,6 +37,11 @@ class Disc:
     contrast_hu: float
     level_hu: float = 90.0
     half_height_mm: float = 3.0
+
+    @property
+    def clearness(self) -> float:
+        """How surely (0..1) this is a disc, by its contrast."""
+        return float(np.clip((self.contrast_hu - FAINT_DISC_HU) / (CLEAR_DISC_HU - FAINT_DISC_HU), 0.0, 1.0))
 
     def tissue(self, points_mm: Points, values_hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """How likely (0..1) positions (..., 3) with these HU are disc rather than bone: between and darker."""
@@ -82,9 +89,14 @@ def find_disc(
     return best[1] if best else None
 
 
+def lumbosacral_disc(ct: Volume, endplate_mm: Points, up: Points) -> Disc | None:
+    """The disc L5/S1 above a fitted S1 endplate (centre (3,), upward normal (3,)); None where the scan ends before."""
+    return find_disc(ct, endplate_mm, up, LUMBOSACRAL_MM, expected_mm=5.0)
+
+
 def lumbar_discs(ct: Volume, endplate_mm: Points, up: Points) -> tuple[Disc | None, Disc | None]:
     """The discs L5/S1 and L4/L5 above a fitted S1 endplate (centre (3,), upward normal (3,))."""
-    lower = find_disc(ct, endplate_mm, up, LUMBOSACRAL_MM, expected_mm=5.0)
+    lower = lumbosacral_disc(ct, endplate_mm, up)
     if lower is None:
         return None, None
     # The lordosis straightens upwards: the axis of L5 lies halfway between the S1 endplate's normal and the vertical.

@@ -3,6 +3,7 @@
 Hip bones hardly tell how high the sacrum sits between them (15 to 20 mm in the model's own subjects), the shape's modes
 reach a whole vertebra, and edges look alike: S1 laid on L5, or a whole sacrum folded into its own roof, is a minimum of
 the fit like any other. What tells them apart is brightness beside edges: the right fit has bone inside and none around.
+S1 laid on S2 has that as well; but above it lies more sacrum, and above the right one a disc.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from sacroplasty.anatomy.lumbar import lumbosacral_disc
 from sacroplasty.anatomy.morphology import within
 from sacroplasty.anatomy.shape_fit import FULL, Fit, Images, edge_offsets, fitted_shape
 from sacroplasty.anatomy.shape_model import CAUDAL, HIP_LEFT, HIP_RIGHT, SACRUM, PelvisModel
@@ -38,6 +40,10 @@ AROUND_MM, OFF_HIPS_MM, DISC_MM, COLUMN_MM = (2.5, 14.0), 3.0, 8.0, 45.0
 BLUR_MM = 0.8
 # An edge this far (mm, one standard deviation) from the fitted vertex counts little for the sacrum's own score.
 NEAR_MM, REACH_MM = 2.0, 4.0
+# A fit without a disc above it may still be right, for discs degenerate and fuse: what is left of its score then.
+DISCLESS = 0.6
+# The part of the CT in which a disc is looked for reaches this far from the endplate's middle.
+DISC_FIELD_MM = 45.0
 # HU classes of the two histograms, and fewer voxels than this tell nothing.
 HU_EDGES, LEAST_VOXELS = np.arange(-200.0, 601.0, 20.0), 500
 
@@ -98,8 +104,17 @@ def _continued(images: Images, model: PelvisModel, fit: Fit) -> Fit:
 
 
 def level_score(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
-    """How surely the fitted sacrum is one, 0..1: its edges' agreement times its separation from what is around."""
-    return sacral_score(images, model, vertices_mm) * separation(images, model, vertices_mm)
+    """How surely the fitted sacrum is one, 0..1: edges' agreement, separation from what is around, and a disc above."""
+    whole = sacral_score(images, model, vertices_mm) * separation(images, model, vertices_mm)
+    return whole * (DISCLESS + (1.0 - DISCLESS) * disc_above(images, model, vertices_mm))
+
+
+def disc_above(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
+    """How clearly (0..1) a disc lies above the fitted S1; 1 where the scan ends before it, which tells nothing."""
+    centre, up = endplate_plane(model, vertices_mm)
+    ct = images.ct.cropped(images.ct.grid.box_around(centre[None], DISC_FIELD_MM))
+    disc = lumbosacral_disc(ct, centre, up)
+    return 1.0 if disc is None else disc.clearness
 
 
 def sacral_score(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
