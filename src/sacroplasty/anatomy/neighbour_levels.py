@@ -61,7 +61,7 @@ def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
     """The best of the fits, or of those with the sacrum a vertebra higher or lower, by `level_score`.
 
     Every fit is continued by the sacrum alone: hip bones that are cut off, or unlike any in the model, do not hold it.
-    A moved sacrum must lead by UNSURE_LEAD.
+    A sacrum moved to another height must lead by UNSURE_LEAD.
     """
     tried = [_continued(images, model, fit) for fit in fits]
     scores = [level_score(images, model, fit.vertices_mm) for fit in tried]
@@ -80,7 +80,8 @@ def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
                     scores.append(level_score(images, model, tried[-1].vertices_mm))
     best, unmoved = int(np.argmax(scores)), int(np.argmax(scores[: len(fits)]))
     if scores[best] * (1.0 - UNSURE_LEAD) < scores[unmoved]:
-        best = unmoved
+        here = [_apart_mm(model, one, tried[unmoved]) <= SAME_MM for one in tried]
+        best = int(np.argmax(np.where(here, scores, -1.0)))
     others = [s for one, s in zip(tried, scores, strict=True) if _apart_mm(model, one, tried[best]) > SAME_MM]
     return LevelChoice(tried[best], scores[best], max(others, default=0.0))
 
