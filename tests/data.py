@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sacroplasty.anatomy import Anatomy
+
 ROOT = Path(__file__).resolve().parents[1]
 # A synthetic lytic sphere in the S1 body of TotalSegmentator's scan: centre (LPS mm) and radius, placed by eye.
 LABELLED_SPHERE = "0,-115,218,8"
@@ -33,3 +35,10 @@ def real(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"real scan {name} is absent: set SACROPLASTY_DATA to the folder that holds it")
     return path
+
+
+def canal_runs_through(anatomy: Anatomy) -> bool:
+    """Once under its roof the canal goes on to its end, through thick slices and what the mask had filled."""
+    names = {number: name for name, number in anatomy.labels.values.items()}
+    along = [names.get(int(number), "") for number in anatomy.labels.at(anatomy.canal.centreline_mm)]
+    return set(along[along.index("canal") : -1]) == {"canal"}
