@@ -23,6 +23,7 @@ from tests.data import LABELLED_SPHERE, canal_runs_through, real, sacroplasty
 SPHERES = {
     "taichi": ("taichi/ct_sacrum_0.7mm.nii.gz", "-14,55,-1242,8"),
     "acrin": ("acrin/ct_pelvis_4.25mm.nii.gz", "-17,74,-731,8"),
+    "totalsegmentator": ("totalsegmentator/ct_3mm.nii.gz", LABELLED_SPHERE),
 }
 
 
@@ -117,7 +118,7 @@ def test_storage_order_does_not_change_the_plan(planned: Path, tmp_path: Path) -
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.parametrize("scan", ["taichi", "acrin"])
+@pytest.mark.parametrize("scan", ["taichi", "acrin", "totalsegmentator"])
 def test_from_a_bare_ct_to_the_report(scan: str, tmp_path: Path) -> None:
     out = tmp_path / scan
     ct, sphere = SPHERES[scan]

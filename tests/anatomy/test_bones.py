@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from sacroplasty.anatomy import Face, fine_anatomy
+from sacroplasty.anatomy import Face, fine_anatomy, neighbour_levels
 from sacroplasty.anatomy.body import coarse_body, field_findings, fine_body, isotropic
 from sacroplasty.anatomy.bones import BoneSegmentation, segment_bones
 from sacroplasty.anatomy.confidence import Signs, level_findings, with_symmetry
@@ -315,6 +315,23 @@ def test_only_a_fit_with_bone_inside_and_none_around_is_well_separated(bone_hu):
     assert separation(images, model, vertices + np.array([0, 0, 900])) == 0.0
 
 
+def test_a_disc_settles_the_height_but_not_the_doubt(monkeypatch):
+    """Three heights that edges and brightness tell nothing about; only the lowest has a disc above it."""
+    model = pelvis_model()
+    start = Fit(model.mean_mm, 1.0, 1.0, np.zeros(model.mode_count), np.eye(3), np.zeros(3))
+    centre, up = endplate_plane(model, start.vertices_mm)
+
+    def height(vertices) -> float:
+        return float((endplate_plane(model, vertices)[0] - centre) @ up)
+
+    monkeypatch.setattr(neighbour_levels, "fitted_shape", lambda _images, _model, fit, *_: fit)
+    monkeypatch.setattr(neighbour_levels, "level_score", lambda *_: 0.2)
+    monkeypatch.setattr(neighbour_levels, "disc_above", lambda _images, _model, vertices: float(height(vertices) < -20))
+    chosen = best_level(None, model, start)
+    assert height(chosen.fit.vertices_mm) < -20
+    assert chosen.score == chosen.runner_up == pytest.approx(0.2)
+
+
 @pytest.fixture(scope="module")
 def right_fit() -> tuple[Images, Fit]:
     """The scan with the prosthesis, and the pelvis laid into it as it should be."""
@@ -349,9 +366,9 @@ def test_a_fit_one_vertebra_too_high_is_found_out_and_put_right(right_fit):
 
 @pytest.mark.slow
 def test_the_osteoporotic_case_is_found_from_its_bare_ct():
-    case = named_case("yeo", spacing_mm=(1.0, 1.0, 1.5))
+    case = named_case("yeo", spacing_mm=(0.8, 0.8, 1.0))
     bones = segment_bones(case.ct)
     truth = case.anatomy.labels.mask("sacrum").resampled(bones.labels.grid).array
     assert dice(np.isin(bones.labels.array, [VALUE["sacrum"], VALUE["coccyx"]]), truth) > 0.9
-    # In porous bone the edges alone would leave the level in doubt; the disc above S1 settles it.
-    assert bones.confidences["sacrum"] > 0.6
+    # Porous bone in a field that cuts the ilia is found, but not called sure.
+    assert bones.confidences["sacrum"] < 0.9

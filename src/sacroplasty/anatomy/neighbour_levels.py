@@ -50,7 +50,11 @@ HU_EDGES, LEAST_VOXELS = np.arange(-200.0, 601.0, 20.0), 500
 
 @dataclass(frozen=True, eq=False)
 class LevelChoice:
-    """The best of the fits, its score 0..1 (`level_score`), and the next best score at another height."""
+    """The best of the fits, its score 0..1 (`level_score`), and how near another height comes to it, as a score.
+
+    What the disc tells settles which fit is taken, but a doubt that edges and brightness leave remains one: the rival
+    is the nearest by either score, with the disc or without.
+    """
 
     fit: Fit
     score: float
@@ -58,18 +62,18 @@ class LevelChoice:
 
 
 def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
-    """The best of the fits, or of those with the sacrum a vertebra higher or lower, by `level_score`.
+    """The best of the fits, or of those with the sacrum a vertebra higher or lower, by `level_score` and a disc above.
 
     Every fit is continued by the sacrum alone: hip bones that are cut off, or unlike any in the model, do not hold it.
     A sacrum moved to another height must lead by UNSURE_LEAD.
     """
     tried = [_continued(images, model, fit) for fit in fits]
-    scores = [level_score(images, model, fit.vertices_mm) for fit in tried]
+    scores = [_scores(images, model, fit) for fit in tried]
     best = -1
     for _ in range(STEPS):
-        if best == int(np.argmax(scores)):
+        if best == _first(scores):
             break
-        best = int(np.argmax(scores))
+        best = _first(scores)
         for step in (-VERTEBRA_MM, VERTEBRA_MM):
             for start, rounds in ((displaced(model, tried[best], step), FULL[2:]),
                                   (_moved(model, tried[best], step), FULL[1:])):  # fmt: skip
@@ -77,13 +81,25 @@ def best_level(images: Images, model: PelvisModel, *fits: Fit) -> LevelChoice:
                 # Most come back to where they were moved from.
                 if len(distinct([*tried, fit], model)) > len(distinct(tried, model)):
                     tried.append(_continued(images, model, fit))
-                    scores.append(level_score(images, model, tried[-1].vertices_mm))
-    best, unmoved = int(np.argmax(scores)), int(np.argmax(scores[: len(fits)]))
-    if scores[best] * (1.0 - UNSURE_LEAD) < scores[unmoved]:
-        here = [_apart_mm(model, one, tried[unmoved]) <= SAME_MM for one in tried]
-        best = int(np.argmax(np.where(here, scores, -1.0)))
-    others = [s for one, s in zip(tried, scores, strict=True) if _apart_mm(model, one, tried[best]) > SAME_MM]
-    return LevelChoice(tried[best], scores[best], max(others, default=0.0))
+                    scores.append(_scores(images, model, tried[-1]))
+    best, unmoved = _first(scores), _first(scores[: len(fits)])
+    if scores[best][1] * (1.0 - UNSURE_LEAD) < scores[unmoved][1]:
+        near = [_apart_mm(model, one, tried[unmoved]) <= SAME_MM for one in tried]
+        best = _first([s if here else (0.0, -1.0) for s, here in zip(scores, near, strict=True)])
+    away = [_apart_mm(model, one, tried[best]) > SAME_MM for one in tried]
+    nearness = (np.array(scores) / np.maximum(scores[best], 1e-9)).max(axis=1)
+    return LevelChoice(tried[best], scores[best][0], scores[best][0] * float(nearness[away].max(initial=0.0)))
+
+
+def _scores(images: Images, model: PelvisModel, fit: Fit) -> tuple[float, float]:
+    """The fit's `level_score`, and the same with what the disc above tells."""
+    score = level_score(images, model, fit.vertices_mm)
+    return score, score * (DISCLESS + (1.0 - DISCLESS) * disc_above(images, model, fit.vertices_mm))
+
+
+def _first(scores: list[tuple[float, float]]) -> int:
+    """The place of the best score with the disc."""
+    return int(np.argmax([with_disc for _, with_disc in scores]))
 
 
 def distinct(fits: list[Fit], model: PelvisModel) -> list[Fit]:
@@ -105,9 +121,8 @@ def _continued(images: Images, model: PelvisModel, fit: Fit) -> Fit:
 
 
 def level_score(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
-    """How surely the fitted sacrum is one, 0..1: edges' agreement, separation from what is around, and a disc above."""
-    whole = sacral_score(images, model, vertices_mm) * separation(images, model, vertices_mm)
-    return whole * (DISCLESS + (1.0 - DISCLESS) * disc_above(images, model, vertices_mm))
+    """How surely the fitted sacrum is one, 0..1: its edges' agreement times its separation from what is around."""
+    return sacral_score(images, model, vertices_mm) * separation(images, model, vertices_mm)
 
 
 def disc_above(images: Images, model: PelvisModel, vertices_mm: Points) -> float:
